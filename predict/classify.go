@@ -1,0 +1,4 @@
+package predict
+
+// Classify deduces a behaviour from observations.
+func Classify(obs []Observation) Behavior { return Behavior{} }
