@@ -1,0 +1,109 @@
+package timing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Errors of Sync and of sources; they are wrapped with the servers' names.
+var (
+	ErrNoAnswer       = errors.New("no time server answered")
+	ErrNoMajority     = errors.New("the time servers contradict each other")
+	ErrUnsynchronised = errors.New("the server says that it does not know the time")
+)
+
+// KissError is a kiss-o'-death of RFC 5905 section 7.4: the server wants fewer
+// requests (RATE) or none (DENY, RSTR).
+type KissError struct{ Code string }
+
+func (e *KissError) Error() string {
+	return "the server refuses with the kiss-o'-death " + e.Code
+}
+
+// paced is a source that allows less than Sync wants, as it knows after the
+// first sample.
+type paced interface {
+	pace() (samples int, spacing time.Duration)
+}
+
+// Sync asks all sources in parallel, each for a number of samples that far
+// apart, and judges them: of each server the sample with the least bound
+// counts (after the clock filter of RFC 5905 section 10), the intersection of
+// section 11.2.1 names the falsetickers, and of the rest the server with the
+// least root distance gives the estimate. The servers stand in the estimate in
+// the order of the sources, also with an error, which wraps ErrNoAnswer,
+// ErrNoMajority or the error of ctx.
+func Sync(ctx context.Context, clock *Clock, sources []Source, samples int, spacing time.Duration) (Estimate, error) {
+	answers := make([]answer, len(sources))
+	var all sync.WaitGroup
+	for i, s := range sources {
+		all.Go(func() { answers[i] = ask(ctx, s, max(samples, 1), spacing) })
+	}
+	all.Wait()
+	e, err := judge(answers, Now())
+	e.Stepped = clock.stepped()
+	if ctx.Err() != nil && err != nil {
+		err = ctx.Err()
+	}
+	return e, err
+}
+
+// answer is what one source gave.
+type answer struct {
+	name    string
+	samples []Sample
+	err     error // why it gave no more
+}
+
+// lossesAllowed is how many requests of a server may stay unanswered before it
+// is given up.
+const lossesAllowed = 2
+
+func ask(ctx context.Context, s Source, samples int, spacing time.Duration) answer {
+	a := answer{name: s.Name()}
+	for asked, lost := 1, 0; ; asked++ {
+		sample, err := s.Sample(ctx)
+		if err == nil {
+			a.samples = append(a.samples, sample)
+		} else {
+			a.err = err
+			lost++
+		}
+		if final(err) || lost == lossesAllowed {
+			return a
+		}
+		if p, ok := s.(paced); ok {
+			n, d := p.pace()
+			samples, spacing = min(samples, n), max(spacing, d)
+		}
+		if asked >= samples && len(a.samples) > 0 || asked >= max(samples, lossesAllowed) {
+			return a
+		}
+		if err := waitTimer(ctx, Now().Add(spacing)); err != nil {
+			a.err = err
+			return a
+		}
+	}
+}
+
+// final tells errors after which a server must not be asked again.
+func final(err error) bool {
+	var kiss *KissError
+	return errors.As(err, &kiss) || errors.Is(err, ErrUnsynchronised) || errors.Is(err, context.Canceled)
+}
+
+// noAnswer names each server and why.
+func noAnswer(answers []answer) error {
+	var reasons []string
+	for _, a := range answers {
+		reasons = append(reasons, fmt.Sprintf("%s: %v", a.name, a.err))
+	}
+	if reasons == nil {
+		reasons = []string{"none was named"}
+	}
+	return fmt.Errorf("%w: %s", ErrNoAnswer, strings.Join(reasons, "; "))
+}
