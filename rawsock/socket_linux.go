@@ -52,6 +52,9 @@ const (
 // says about o.
 func Open(local netip.AddrPort, o Options) (*Socket, error) {
 	local = unmap(local)
+	if local.Port() == 0 && local.Addr().IsValid() {
+		return openAnyPort(local, o)
+	}
 	fd, err := newSocket(local)
 	if err != nil {
 		return nil, fmt.Errorf("open %v: %w", local, err)
@@ -67,6 +70,40 @@ func Open(local netip.AddrPort, o Options) (*Socket, error) {
 		return nil, fmt.Errorf("open %v: %w", local, err)
 	}
 	return s, nil
+}
+
+// openAnyPort binds a socket to port 0 to learn a free port, and then the real
+// one to that port by number: Linux lets go of a port that it chose itself when
+// an attempt fails, and the retry would leave from another.
+func openAnyPort(local netip.AddrPort, o Options) (*Socket, error) {
+	fd, err := newSocket(local)
+	if err != nil {
+		return nil, fmt.Errorf("open %v: %w", local, err)
+	}
+	defer unix.Close(fd)
+	port, err := choosePort(fd, local)
+	if err != nil {
+		return nil, fmt.Errorf("open %v: %w", local, err)
+	}
+	return Open(netip.AddrPortFrom(local.Addr(), port), o)
+}
+
+func choosePort(fd int, local netip.AddrPort) (uint16, error) {
+	var any sockaddr
+	if err := any.set(local); err != nil {
+		return 0, err
+	}
+	if err := setCommon(fd, local.Addr().Is6()); err != nil {
+		return 0, err
+	}
+	if err := bind(fd, &any); err != nil {
+		return 0, err
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return 0, os.NewSyscallError("getsockname", err)
+	}
+	return portOf(sa), nil
 }
 
 func newSocket(local netip.AddrPort) (int, error) {
@@ -96,11 +133,6 @@ func (s *Socket) prepare(local netip.AddrPort, o Options) error {
 	if err := bind(s.fd, &bound); err != nil {
 		return err
 	}
-	sa, err := unix.Getsockname(s.fd)
-	if err != nil {
-		return os.NewSyscallError("getsockname", err)
-	}
-	s.local = netip.AddrPortFrom(local.Addr(), portOf(sa))
 	// The socket's scope is that of its own address, so that no Connect to the
 	// same link need look its name up.
 	s.remote = bound
