@@ -1,0 +1,145 @@
+package netlab
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Core is the Internet between its ports: any two are Hops routers apart, each
+// with an address of its own from 198.18.0.0/15 (RFC 2544) and 2001:2::/48
+// (RFC 5180) that answers with ICMP errors, not rate limited. A packet that
+// enters at t leaves at t plus the delays of both links, exactly; order is kept
+// unless jitter disturbs it. The routers themselves take no time.
+type Core struct {
+	config CoreConfig
+	routes routes
+	ports  []*port
+	stats  stats
+	engine *engine // nil until Start
+	closed bool
+}
+
+// port is one attachment: its configuration, its device, and how many packets
+// it has seen.
+type port struct {
+	PortConfig
+	index  int
+	device device
+}
+
+// device is what carries packets between the core and a namespace.
+type device interface {
+	fd() int
+	// read fills b with the next IP packet. It returns 0 when there is none
+	// now, and a negative length for something that is no whole IP packet.
+	read(b []byte) (int, error)
+	// write sends the IP packet that starts at b[headroom].
+	write(b []byte) error
+	close() error
+}
+
+const (
+	headroom  = 14   // Ethernet header, for devices that need one
+	mtu       = 1500 // of every port
+	maxPacket = 2048
+)
+
+// NewCore makes a core without ports.
+func NewCore(c CoreConfig) (*Core, error) {
+	if c.Hops == 0 {
+		c.Hops = DefaultHops
+	}
+	if c.Hops < 0 || c.Hops > 200 {
+		return nil, fmt.Errorf("core: %d hops: want 1 to 200", c.Hops)
+	}
+	return &Core{config: c}, nil
+}
+
+// Attach connects a namespace. It must be called before Start.
+func (c *Core) Attach(p PortConfig) error {
+	if c.engine != nil || c.closed {
+		return errors.New("attach: the core has been started")
+	}
+	if err := p.check(); err != nil {
+		return fmt.Errorf("attach %s: %w", p.Name, err)
+	}
+	q := &port{PortConfig: p, index: len(c.ports)}
+	if err := c.routes.add(p.delivered(), q.index); err != nil {
+		return fmt.Errorf("attach %s: %w", p.Name, err)
+	}
+	var err error
+	if q.device, err = openDevice(p); err != nil {
+		return fmt.Errorf("attach %s: %w", p.Name, err)
+	}
+	c.ports = append(c.ports, q)
+	return nil
+}
+
+func (p PortConfig) check() error {
+	switch {
+	case p.Namespace == nil:
+		return errors.New("no namespace")
+	case p.Name == "" || len(p.Name) > 15:
+		return errors.New("want a name of 1 to 15 bytes")
+	case p.Link.Delay < 0 || p.Link.Jitter < 0:
+		return errors.New("negative delay or jitter")
+	case !(p.Link.Loss >= 0 && p.Link.Loss <= 1):
+		return errors.New("loss is not in [0, 1]")
+	}
+	return nil
+}
+
+// delivered returns the prefixes the core sends to this port.
+func (p PortConfig) delivered() []netip.Prefix {
+	var all []netip.Prefix
+	if p.Middlebox == nil {
+		for _, a := range p.Addresses {
+			all = append(all, netip.PrefixFrom(a.Addr(), a.Addr().BitLen()))
+		}
+	}
+	return append(all, p.Routed...)
+}
+
+// Start lets packets flow.
+func (c *Core) Start() error {
+	if c.engine != nil || c.closed {
+		return errors.New("start: the core has been started")
+	}
+	e, err := startEngine(c)
+	if err != nil {
+		return fmt.Errorf("start core: %w", err)
+	}
+	c.engine = e
+	return nil
+}
+
+// Close stops the core and removes its devices. Packets on their way are lost.
+func (c *Core) Close() error {
+	if c.closed {
+		return nil
+	}
+	c.closed = true
+	var errs []error
+	if c.engine != nil {
+		errs = append(errs, c.engine.stop())
+	}
+	for _, p := range c.ports {
+		errs = append(errs, p.device.close())
+	}
+	return errors.Join(errs...)
+}
+
+// Lateness reports how exact the core has been.
+func (c *Core) Lateness() Lateness { return c.stats.lateness() }
+
+// ResetLateness starts the statistics anew.
+func (c *Core) ResetLateness() { c.stats.reset() }
+
+func clampDelay(l Link, unit float64) time.Duration {
+	if l.Jitter == 0 {
+		return l.Delay
+	}
+	return max(0, l.Delay+time.Duration((2*unit-1)*float64(l.Jitter)))
+}

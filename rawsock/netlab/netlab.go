@@ -1,0 +1,137 @@
+// Package netlab answers how two hosts, the routers between them and the
+// distance can be had on one machine: network namespaces held by file
+// descriptor, links between them, and a core, which is a userspace Internet
+// with exact delay. Kernels and their TCP are real; only the distance is made.
+// It knows nothing of address translation: a namespace may run a kernel NAT,
+// and a port may carry a Middlebox.
+//
+// Read [Namespace] first, then [PortConfig] and [Core]. The packet arithmetic
+// (header.go, icmp.go, route.go) is pure and runs on every platform; the rest
+// is Linux and elsewhere returns an error that wraps errors.ErrUnsupported.
+//
+// Hazards: setns(2) changes one thread, never the process, so general Go code
+// must not run inside [Namespace.Do]; and everything here needs CAP_NET_ADMIN,
+// CAP_NET_RAW and CAP_SYS_ADMIN over the namespaces, which an ordinary user
+// obtains by being re-executed in a user namespace (see netlabtest for tests).
+package netlab
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Link describes one access link. The same values hold in either direction.
+type Link struct {
+	Delay  time.Duration // propagation delay one way
+	Jitter time.Duration // each packet's delay is uniform in Delay±Jitter; packets may then overtake each other
+	Loss   float64       // probability in [0, 1] that a packet is lost
+}
+
+// DeviceKind selects how the core is connected to a namespace.
+type DeviceKind int
+
+const (
+	Auto   DeviceKind = iota // TUN where /dev/net/tun can be opened, else Packet
+	TUN                      // a TUN device
+	Packet                   // a veth pair whose far end is read through AF_PACKET
+)
+
+var deviceKindNames = [...]string{"auto", "tun", "packet"}
+
+// PortConfig describes one connection of a namespace to the core.
+type PortConfig struct {
+	Namespace *Namespace
+	Name      string         // of the device inside Namespace (at most 15 bytes), and of the port in traces
+	Addresses []netip.Prefix // of the device; a default route per family present leads into the core
+	Routed    []netip.Prefix // further prefixes the core delivers here
+	Link      Link           // applies when entering the core and when leaving it
+	Device    DeviceKind
+	// Middlebox, if any, sits between the device and the link. The core then
+	// delivers only Routed here: Addresses are its inside.
+	Middlebox Middlebox
+}
+
+// Direction tells which way a packet crosses a Middlebox.
+type Direction int
+
+const (
+	DirectionUnknown Direction = iota
+	Outbound                   // from the device towards the core
+	Inbound                    // from the core towards the device
+)
+
+var directionNames = [...]string{"unknown", "outbound", "inbound"}
+
+// Emission is a packet a Middlebox sends, and where to.
+type Emission struct {
+	Direction Direction
+	Packet    []byte
+}
+
+// Middlebox is a packet function on a port. Both methods are called on the
+// core's thread only and must neither block nor read a clock.
+type Middlebox interface {
+	// Process is given one IP packet and returns what is sent on: none, the
+	// packet changed or unchanged, or others such as answers and hairpins. The
+	// packet may be changed in place and is valid during the call; what is
+	// returned is copied at once, so it may be reused by the next call. A nil
+	// packet with DirectionUnknown says that the deadline of Next has come.
+	// now never goes backwards and carries a monotonic reading.
+	Process(packet []byte, d Direction, now time.Time) []Emission
+	// Next is the instant at which Process wants a nil packet; zero for none.
+	Next() time.Time
+}
+
+// CoreConfig configures a Core. The zero value is usable.
+type CoreConfig struct {
+	Hops    int           // routers between any two ports that decrement TTL; 0 means 3
+	Seed    uint64        // of loss and jitter
+	Observe func(Passage) // called on the core's thread for each passage; must return quickly
+}
+
+// DefaultHops is the number of routers between two ports unless configured:
+// enough that a low TTL leaves a NAT and dies before the other one.
+const DefaultHops = 3
+
+// Event is what happened to a packet.
+type Event int
+
+const (
+	EventUnknown Event = iota
+	Entered            // it entered the link from a port, behind the port's middlebox
+	Delivered          // it left the core at a port, before the port's middlebox
+	Lost               // the link lost it
+	TTLExceeded        // its TTL or hop limit ran out at a hop
+	Unreachable        // no port has its destination
+	Discarded          // it was malformed, not unicast, or the device had no room
+)
+
+var eventNames = [...]string{"unknown", "entered", "delivered", "lost", "ttl-exceeded", "unreachable", "discarded"}
+
+// Passage reports one event of one packet.
+type Passage struct {
+	ID     uint64        // same for all events of one packet
+	At     time.Duration // reading of CLOCK_MONOTONIC; of Delivered: just before the packet was handed to the kernel
+	Due    time.Duration // of Delivered: when it should have been, the same clock; otherwise 0
+	Wall   time.Time     // At as wall clock time
+	From   string        // port it entered from; empty for what a hop sent
+	To     string        // port it is delivered to; empty where not known
+	Event  Event
+	Packet []byte // the IP packet; valid during the call only
+}
+
+// Lateness says how exact a core has been since its start or ResetLateness:
+// sent minus due of each delivered packet. Percentiles are exact to 1/16.
+type Lateness struct {
+	P50, P90, P99, P999, Max time.Duration
+	Delivered                uint64
+	Dropped                  Drops
+}
+
+// Drops counts packets that were not delivered, by cause.
+type Drops struct {
+	Lost, TTLExceeded, Unreachable uint64
+	Malformed                      uint64 // not a whole IP packet, or larger than the link's MTU
+	NotUnicast                     uint64 // multicast, link-local and unspecified are ignored
+	Overflow                       uint64 // a device queue was full
+}
