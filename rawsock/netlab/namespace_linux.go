@@ -148,15 +148,20 @@ func (n *Namespace) close() error {
 	return err
 }
 
+// errUnfinished is what Do returns when f left by runtime.Goexit, as
+// testing.T.FailNow does.
+var errUnfinished = errors.New("the function did not return")
+
 func (n *Namespace) do(f func() error) error {
 	result := make(chan error, 1)
 	go func() { // a goroutine of its own, so that an unrestored thread dies with it
+		err := errUnfinished
+		defer func() { result <- err }()
 		runtime.LockOSThread()
-		restored, err := n.inside(f)
-		if restored {
+		var restored bool
+		if restored, err = n.inside(f); restored {
 			runtime.UnlockOSThread()
 		}
-		result <- err
 	}()
 	return <-result
 }
@@ -170,8 +175,10 @@ func (n *Namespace) inside(f func() error) (restored bool, err error) {
 	if err := unix.Setns(n.fd, unix.CLONE_NEWNET); err != nil {
 		return true, fmt.Errorf("enter namespace %s: %w", n.name, err)
 	}
+	err = errUnfinished
 	defer func() { restored = unix.Setns(home, unix.CLONE_NEWNET) == nil }()
-	return false, f()
+	err = f()
+	return false, err
 }
 
 func (n *Namespace) start(cmd *exec.Cmd) error {
