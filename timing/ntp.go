@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/beevik/ntp"
@@ -106,6 +107,9 @@ func explain(err error, timeout time.Duration) error {
 	var t net.Error
 	if errors.As(err, &t) && t.Timeout() {
 		return fmt.Errorf("no reply within %v", timeout)
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("no time server listens there: %w", syscall.ECONNREFUSED)
 	}
 	return err
 }

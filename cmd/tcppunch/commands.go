@@ -4,5 +4,8 @@ import "github.com/urfave/cli/v2"
 
 // commands are all commands in the order in which help shows them.
 func commands() []*cli.Command {
-	return []*cli.Command{}
+	return []*cli.Command{
+		syncCommand(),
+		captureCommand(),
+	}
 }
