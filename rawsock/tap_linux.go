@@ -227,6 +227,13 @@ func (t *Tap) Next() (Frame, error) {
 	}
 }
 
+// Buffered is how many packets Next yields without waiting, at least.
+func (t *Tap) Buffered() int {
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	return int(t.ring.left)
+}
+
 // ReadPacketData is Next with a copy of the data, as gopacket.PacketDataSource
 // wants it. AncillaryData holds the Direction.
 func (t *Tap) ReadPacketData() ([]byte, gopacket.CaptureInfo, error) {

@@ -19,6 +19,9 @@ func (*Tap) SnapLen() int { return 0 }
 // Next is not available on this system.
 func (*Tap) Next() (Frame, error) { return Frame{}, errPlatform }
 
+// Buffered is not available on this system.
+func (*Tap) Buffered() int { return 0 }
+
 // ReadPacketData is not available on this system.
 func (*Tap) ReadPacketData() ([]byte, gopacket.CaptureInfo, error) {
 	return nil, gopacket.CaptureInfo{}, errPlatform
