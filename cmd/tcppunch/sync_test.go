@@ -110,7 +110,6 @@ func TestSyncFailsClearly(t *testing.T) {
 		{"argument", []string{"pool.ntp.org"}, statusUsage, "usage", "too many"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
 			status, stdout, stderr := runSyncCommand(t, append([]string{"--json"}, c.args...)...)
 			var d syncDocument
 			if err := json.Unmarshal([]byte(stdout), &d); err != nil || d.Error == nil {
