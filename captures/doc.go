@@ -1,0 +1,12 @@
+// Package captures answers the question WHAT HAPPENED: from packets alone, seen
+// at one or several places, how was a TCP connection opened, and what proves it?
+//
+// Read next: reader.go (files in), writer.go (files out), decode.go (frames to
+// segments), analyzer.go (segments to flows), judge.go (what each verdict means
+// and what proves it), correlate.go (several vantage points of one exchange).
+//
+// Hazards: captures come from anywhere. Nothing here panics, hangs or allocates
+// by a length that a file merely claims (the bounds are constants in reader.go
+// and analyzer.go). A verdict is what the packets prove at the place where they
+// were taken; another place may know more, and then the evidence says so.
+package captures

@@ -1,0 +1,86 @@
+package captures
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Handshake is one opening: all SYNs that two ends sent each other on one pair
+// of ports until a connection stood or they gave up, as seen at one vantage
+// point or several.
+type Handshake struct {
+	A       netip.AddrPort `json:"a"` // sent the first SYN; as seen at the vantage point nearest to it
+	B       netip.AddrPort `json:"b"`
+	Verdict Verdict        `json:"verdict"`
+	// Established is nil where the packets do not tell.
+	Established *bool `json:"established"`
+	// CrossingMargin is how much later or earlier either SYN could have been
+	// sent before one of them missed: min(arrival of one − departure of the
+	// other). Negative: by so much they missed. Nil: not known.
+	CrossingMargin *time.Duration `json:"crossing_margin_ns"`
+	AttemptsA      int            `json:"attempts_a"` // different initial sequence numbers that A used
+	AttemptsB      int            `json:"attempts_b"`
+	SynsA          int            `json:"syns_a"` // SYNs of A seen at the place nearest to it, retransmissions included
+	SynsB          int            `json:"syns_b"`
+	ISNA           *uint32        `json:"isn_a"` // of the attempt that was judged; nil where not seen
+	ISNB           *uint32        `json:"isn_b"`
+	Vantages       []Vantage      `json:"vantages"` // in the order of the path from A to B
+	Events         []Event        `json:"events"`   // in the order of time
+	Evidence       []Evidence     `json:"evidence"`
+	NAT            []NAT          `json:"nat"`
+	Reset          *Reset         `json:"reset"` // nil: no RST ended it
+}
+
+// Vantage is a place where the exchange was captured.
+type Vantage struct {
+	File      int            `json:"file"`
+	Interface int            `json:"interface"`
+	Name      string         `json:"name"`
+	A         netip.AddrPort `json:"a"` // the addresses that the ends have here
+	B         netip.AddrPort `json:"b"`
+}
+
+// Event is one sighting of a segment. The same segment seen at several vantage
+// points makes several events with one Flight.
+type Event struct {
+	File    int       `json:"file"`   // index into the files
+	Packet  int       `json:"packet"` // number in the file, from 1
+	Vantage int       `json:"vantage"`
+	Flight  int       `json:"flight"`
+	At      time.Time `json:"at"`
+	// Side sent the segment; of an ICMP error it is unknown, and Quotes is the
+	// side whose segment it quotes.
+	Side   Side           `json:"side"`
+	Quotes Side           `json:"quotes,omitzero"`
+	From   netip.AddrPort `json:"from"` // port 0: an ICMP error, which comes from a host
+	To     netip.AddrPort `json:"to"`
+	Kind   Kind           `json:"kind"`
+	Seq    uint32         `json:"seq"` // of an ICMP error, that of the segment it quotes
+	Ack    uint32         `json:"ack"`
+	TTL    uint8          `json:"ttl"`
+	Length int            `json:"payload_bytes"`
+	// ICMPType and ICMPCode are 0 in what is no ICMP error.
+	ICMPType uint8 `json:"icmp_type,omitzero"`
+	ICMPCode uint8 `json:"icmp_code,omitzero"`
+}
+
+// Evidence is one sentence and the packet that proves it.
+type Evidence struct {
+	Text   string `json:"text"`
+	File   int    `json:"file"`
+	Packet int    `json:"packet"`
+}
+
+// NAT is a translation seen between two neighbouring vantage points.
+type NAT struct {
+	Inside   netip.AddrPort `json:"inside"`  // nearer to the end whose address it is
+	Outside  netip.AddrPort `json:"outside"` // nearer to the peer
+	Side     Side           `json:"side"`    // whose address is rewritten
+	Rewrites []string       `json:"rewrites"`
+}
+
+// Reset says who ended the opening with a RST.
+type Reset struct {
+	By         string `json:"by"`         // "a", "b", or "path" for a box between them
+	Confidence string `json:"confidence"` // "proven", "likely" or "possible"
+}
