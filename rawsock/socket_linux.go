@@ -29,7 +29,9 @@ type Socket struct {
 	retries int // the kernel's TCP_SYNCNT, known once it has been changed
 	remote  sockaddr
 	state   state
-	reason  error // why the last attempt failed
+	failed  syscall.Errno // why the last attempt ended
+	info    unix.TCPInfo  // room for the kernel's answer
+	infoLen uint32
 	called  int
 	resent  int // retransmissions of the attempts that are over
 }
@@ -213,11 +215,11 @@ func (s *Socket) Connect(remote netip.AddrPort) error {
 		return err
 	}
 	if errno := s.connect(); errno != 0 && errno != unix.EINPROGRESS {
-		s.reason = explain(errno)
-		return fmt.Errorf("connect %v to %v: %w", s.local, remote, s.reason)
+		s.failed = errno
+		return fmt.Errorf("connect %v to %v: %w", s.local, remote, explain(errno))
 	}
 	s.called++
-	s.state, s.reason = connecting, nil
+	s.state, s.failed = connecting, 0
 	return nil
 }
 
@@ -246,7 +248,7 @@ func (s *Socket) collect() {
 	case 0, unix.EISCONN:
 		s.state = established
 	default:
-		s.state, s.reason = idle, explain(errno)
+		s.state, s.failed = idle, errno
 		s.resent += resent
 	}
 }
@@ -256,11 +258,13 @@ func (s *Socket) retransmissions() int {
 	if s.state != connecting && s.state != established {
 		return 0
 	}
-	info, err := unix.GetsockoptTCPInfo(s.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
+	s.infoLen = uint32(unsafe.Sizeof(s.info))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(s.fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(&s.info)), uintptr(unsafe.Pointer(&s.infoLen)), 0)
+	if errno != 0 {
 		return 0
 	}
-	return int(info.Total_retrans)
+	return int(s.info.Total_retrans)
 }
 
 // explain adds this package's reason to an error number of connect().
@@ -334,7 +338,9 @@ func (s *Socket) outcome() (over bool, err error) {
 	case closed:
 		return true, ErrClosed
 	case idle:
-		return s.reason != nil, s.reason
+		if s.failed != 0 {
+			return true, explain(s.failed)
+		}
 	}
 	return false, nil
 }
