@@ -18,11 +18,12 @@ type Core struct {
 	ports  []*port
 	stats  stats
 	engine *engine // nil until Start
-	closed bool
+	// backstage holds the far ends of Packet devices; nil until one is made.
+	backstage *Namespace
+	closed    bool
 }
 
-// port is one attachment: its configuration, its device, and how many packets
-// it has seen.
+// port is one attachment and its device.
 type port struct {
 	PortConfig
 	index  int
@@ -32,11 +33,15 @@ type port struct {
 // device is what carries packets between the core and a namespace.
 type device interface {
 	fd() int
-	// read fills b with the next IP packet. It returns 0 when there is none
-	// now, and a negative length for something that is no whole IP packet.
-	read(b []byte) (int, error)
-	// write sends the IP packet that starts at b[headroom].
+	// read fills b with the next packet; malformed ones have length 0. It
+	// returns false when there is none now.
+	read(b []byte) (length int, ok bool)
+	// write sends the IP packet that starts at b[headroom]. It fails when the
+	// device has no room or is down.
 	write(b []byte) error
+	// failed is called after poll has reported an error condition; true means
+	// that the device is gone for good.
+	failed() bool
 	close() error
 }
 
@@ -66,14 +71,14 @@ func (c *Core) Attach(p PortConfig) error {
 		return fmt.Errorf("attach %s: %w", p.Name, err)
 	}
 	q := &port{PortConfig: p, index: len(c.ports)}
-	if err := c.routes.add(p.delivered(), q.index); err != nil {
+	table, err := c.routes.with(p.delivered(), q.index)
+	if err != nil {
 		return fmt.Errorf("attach %s: %w", p.Name, err)
 	}
-	var err error
-	if q.device, err = openDevice(p); err != nil {
+	if q.device, err = c.openDevice(p, q.index); err != nil {
 		return fmt.Errorf("attach %s: %w", p.Name, err)
 	}
-	c.ports = append(c.ports, q)
+	c.ports, c.routes = append(c.ports, q), table
 	return nil
 }
 
@@ -128,6 +133,9 @@ func (c *Core) Close() error {
 	for _, p := range c.ports {
 		errs = append(errs, p.device.close())
 	}
+	if c.backstage != nil {
+		errs = append(errs, c.backstage.Close())
+	}
 	return errors.Join(errs...)
 }
 
@@ -137,9 +145,7 @@ func (c *Core) Lateness() Lateness { return c.stats.lateness() }
 // ResetLateness starts the statistics anew.
 func (c *Core) ResetLateness() { c.stats.reset() }
 
-func clampDelay(l Link, unit float64) time.Duration {
-	if l.Jitter == 0 {
-		return l.Delay
-	}
+// delay returns the delay of one packet for a random number in [0, 1).
+func (l Link) delay(unit float64) time.Duration {
 	return max(0, l.Delay+time.Duration((2*unit-1)*float64(l.Jitter)))
 }

@@ -95,11 +95,31 @@ func (h handle) addRoute(dst netip.Prefix, via netip.Addr, name string) error {
 }
 
 func veth(a *Namespace, aName string, b *Namespace, bName string) error {
+	if err := cable(a, aName, b, bName); err != nil {
+		return err
+	}
+	return errors.Join(a.up(aName), b.up(bName))
+}
+
+// cable connects two namespaces without setting the links up, with both ends
+// like a plain wire.
+func cable(a *Namespace, aName string, b *Namespace, bName string) error {
 	err := a.withHandle(func(h handle) error { return h.addVeth(aName, bName, b.fd) })
 	if err != nil {
 		return fmt.Errorf("veth %s:%s to %s:%s: %w", a.name, aName, b.name, bName, err)
 	}
-	return errors.Join(a.wire(aName), b.wire(bName))
+	return errors.Join(a.plain(aName), b.plain(bName))
+}
+
+func (n *Namespace) plain(name string) error {
+	if err := n.do(func() error { return offloadsOff(name) }); err != nil {
+		return fmt.Errorf("turn offloads of %s:%s off: %w", n.name, name, err)
+	}
+	return nil
+}
+
+func (n *Namespace) up(name string) error {
+	return n.withHandle(func(h handle) error { return h.up(name) })
 }
 
 func (h handle) addVeth(name, peer string, peerNamespace int) error {
@@ -108,14 +128,6 @@ func (h handle) addVeth(name, peer string, peerNamespace int) error {
 	v := netlink.NewVeth(attrs)
 	v.PeerName, v.PeerTxQLen, v.PeerNamespace = peer, queueLength, netlink.NsFd(peerNamespace)
 	return h.LinkAdd(v)
-}
-
-// wire makes one end of a veth look like a plain wire, and sets it up.
-func (n *Namespace) wire(name string) error {
-	if err := n.do(func() error { return offloadsOff(name) }); err != nil {
-		return fmt.Errorf("turn offloads of %s:%s off: %w", n.name, name, err)
-	}
-	return n.withHandle(func(h handle) error { return h.up(name) })
 }
 
 // bridge forwards at once because spanning tree is off, as it is by default:

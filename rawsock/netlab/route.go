@@ -14,24 +14,24 @@ type route struct {
 	port   int
 }
 
-func (r *routes) add(prefixes []netip.Prefix, port int) error {
-	added := slices.Clone(*r)
+// with returns the table with further prefixes, each of which one port may have.
+func (r routes) with(prefixes []netip.Prefix, port int) (routes, error) {
+	added := slices.Clone(r)
 	for _, p := range prefixes {
 		p = p.Masked()
 		if !p.IsValid() {
-			return fmt.Errorf("prefix %v is not valid", p)
+			return nil, fmt.Errorf("prefix %v is not valid", p)
 		}
 		if i := slices.IndexFunc(added, func(x route) bool { return x.prefix == p }); i >= 0 {
 			if added[i].port != port {
-				return fmt.Errorf("%v is attached already", p)
+				return nil, fmt.Errorf("%v is attached already", p)
 			}
 			continue
 		}
 		added = append(added, route{p, port})
 	}
 	slices.SortStableFunc(added, func(a, b route) int { return b.prefix.Bits() - a.prefix.Bits() })
-	*r = added
-	return nil
+	return added, nil
 }
 
 // find returns the port of a destination, or -1.

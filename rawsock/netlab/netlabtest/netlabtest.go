@@ -29,6 +29,9 @@ const Link = "eth0"
 // missing is why namespaces cannot be had here; empty when they can.
 var missing = "netlabtest.Main was not called from TestMain"
 
+// root is whether root started the tests.
+var root bool
+
 // Main runs the tests of m in namespaces of their own, and does not return. An
 // ordinary user gets a user namespace and is root inside. Where that is
 // impossible the tests run all the same, and Require tells why they skip.
@@ -36,6 +39,9 @@ func Main(m *testing.M) { os.Exit(run(m)) }
 
 // Missing returns why namespaces cannot be had, or "" when they can.
 func Missing() string { return missing }
+
+// Root tells whether root started the tests; inside, everyone is root.
+func Root() bool { return root }
 
 // Require skips the test where namespaces cannot be had, saying what is
 // missing. With TCPPUNCH_TEST=require-lab it fails instead.

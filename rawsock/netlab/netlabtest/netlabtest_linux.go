@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,11 +16,13 @@ import (
 )
 
 // insideVariable marks the re-executed process, so that it and whatever it
-// starts from the same binary stay where they are.
+// starts from the same binary stay where they are. Its value is the user that
+// started the tests.
 const insideVariable = "NETLABTEST_INSIDE"
 
 func run(m *testing.M) int {
-	if os.Getenv(insideVariable) != "" {
+	if starter := os.Getenv(insideVariable); starter != "" {
+		root = starter == "0"
 		missing = settle()
 		return m.Run()
 	}
@@ -58,7 +61,7 @@ func startInside() (*exec.Cmd, error) {
 func again() *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(os.Environ(), insideVariable+"=1")
+	cmd.Env = append(os.Environ(), insideVariable+"="+strconv.Itoa(os.Geteuid()))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID,
