@@ -17,7 +17,7 @@ var poolServers = []string{"0.pool.ntp.org", "1.pool.ntp.org", "2.pool.ntp.org",
 
 // sampleSpacing separates the samples from one server, so that one queue that
 // builds up on the way does not spoil them all.
-const sampleSpacing = 20 * time.Millisecond
+const sampleSpacing = 10 * time.Millisecond
 
 func init() { classifiers = append(classifiers, classifyTime) }
 
