@@ -109,7 +109,7 @@ func explain(err error, timeout time.Duration) error {
 		return fmt.Errorf("no reply within %v", timeout)
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("no time server listens there: %w", syscall.ECONNREFUSED)
+		return fmt.Errorf("nothing listens on that port: %w", syscall.ECONNREFUSED)
 	}
 	return err
 }
@@ -134,7 +134,7 @@ func sampleOf(r *ntp.Response, address string, x *exchange) Sample {
 		Server: address,
 		T1:     t.ClientXmit, T2: t.ServerRecv, T3: t.ServerXmit, T4: t.ClientRecv,
 		Destination:    x.arrived,
-		Precision:      min(max(r.Precision, 0), time.Second) + x.width + 1,
+		Precision:      min(max(r.Precision, 0), time.Second) + x.width + Precision(),
 		Stratum:        int(r.Stratum),
 		RootDelay:      r.RootDelay,
 		RootDispersion: r.RootDispersion,

@@ -19,6 +19,7 @@ package timing
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -41,6 +42,23 @@ func (i Instant) Add(d time.Duration) Instant { return i + Instant(d) }
 
 // Sub returns the time from j to i.
 func (i Instant) Sub(j Instant) time.Duration { return time.Duration(i - j) }
+
+// Precision is that of Now, as RFC 5905 section 7.3 means it: the larger of its
+// resolution and the time to read it. It belongs into a Sample's Precision.
+func Precision() time.Duration { return precision() }
+
+var precision = sync.OnceValue(func() time.Duration {
+	least := time.Second
+	for range 10 {
+		a := Now()
+		b := Now()
+		for n := 0; a == b && n < 1e6; n++ { // a coarse clock ticks within some ms
+			b = Now()
+		}
+		least = min(least, max(b.Sub(a), 1))
+	}
+	return least
+})
 
 // Of the three parts of a wait, the timer of the Go runtime wakes up to 1 ms
 // late when idle and several milliseconds late under load, the kernel's sleep

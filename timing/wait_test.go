@@ -53,6 +53,12 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	}
 }
 
+func TestPrecisionIsThatOfAClock(t *testing.T) {
+	if got := Precision(); got <= 0 || got > 20*ms {
+		t.Errorf("got %v, want some nanoseconds, at most the 16 ms of an old timer tick", got)
+	}
+}
+
 func TestNowIsMonotonicAndRuns(t *testing.T) {
 	a := Now()
 	b := Now()
