@@ -1,0 +1,123 @@
+package rendezvous
+
+import (
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"tcppunch/predict"
+)
+
+// OfferVersion is the version of the offer's format and of the schedule's
+// rules: both sides must compute the same schedule.
+const OfferVersion = 1
+
+// CandidateKind is a candidate type of RFC 8445 section 5.1.1.
+type CandidateKind string
+
+// The kinds that are exchanged.
+const (
+	Host            CandidateKind = "host"
+	ServerReflexive CandidateKind = "server-reflexive"
+)
+
+// Candidate is an address at which a peer expects to be met.
+type Candidate struct {
+	Kind     CandidateKind     `json:"kind"`
+	Addr     netip.AddrPort    `json:"addr"`
+	Behavior *predict.Behavior `json:"behavior,omitempty"` // of the NAT in front; nil for host candidates
+}
+
+// Wish is when a peer wants to meet: at an absolute time, or After both are
+// present. Exactly one is set; a zero After with no At means as soon as can be.
+type Wish struct {
+	At    *time.Time    `json:"at,omitempty"`
+	After time.Duration `json:"after_ns,omitempty"`
+}
+
+// SourceOffset is what a peer measured against one time source.
+type SourceOffset struct {
+	Name   string        `json:"name"`
+	Offset time.Duration `json:"offset_ns"` // source minus the peer's own clock
+	Bound  time.Duration `json:"bound_ns"`  // the offset is right within ± this
+	Delay  time.Duration `json:"delay_ns"`  // round trip
+}
+
+// Offer is one peer's half of a schedule.
+type Offer struct {
+	Version    int            `json:"version"`
+	Wish       Wish           `json:"wish"`
+	Candidates []Candidate    `json:"candidates"`
+	Sources    []SourceOffset `json:"sources"` // empty: this peer's clock is not synchronised
+	Budget     int            `json:"budget"`  // SYNs this peer consents to send, retransmissions included
+	MinTTL     bool           `json:"min_ttl"` // this host can ignore segments by their TTL (IP_MINTTL)
+}
+
+// SignedOffer is an offer as it travels. The signature covers who it is for
+// and the introduction it belongs to, so that it cannot be used elsewhere.
+type SignedOffer struct {
+	Payload   []byte `json:"payload"`
+	Signature []byte `json:"signature"`
+}
+
+// ErrSignature means that an offer was not made by the key that it claims.
+var ErrSignature = errors.New("the offer's signature does not match the peer's key")
+
+// Sign makes an offer for one peer and one introduction.
+func (o Offer) Sign(key ed25519.PrivateKey, peer KeyID, session string) (SignedOffer, error) {
+	payload, err := json.Marshal(o)
+	if err != nil {
+		return SignedOffer{}, fmt.Errorf("encode offer: %w", err)
+	}
+	return SignedOffer{Payload: payload, Signature: ed25519.Sign(key, signedBytes(payload, peer, session))}, nil
+}
+
+// Open checks an offer that maker is said to have signed for recipient.
+func (s SignedOffer) Open(maker, recipient KeyID, session string) (Offer, error) {
+	key := maker.PublicKey()
+	if key == nil || !ed25519.Verify(key, signedBytes(s.Payload, recipient, session), s.Signature) {
+		return Offer{}, ErrSignature
+	}
+	var o Offer
+	if err := json.Unmarshal(s.Payload, &o); err != nil {
+		return Offer{}, fmt.Errorf("decode offer: %w", err)
+	}
+	return o, o.check()
+}
+
+func signedBytes(payload []byte, recipient KeyID, session string) []byte {
+	return fmt.Appendf(nil, "tcppunch offer %d\x00%s\x00%s\x00%s", OfferVersion, recipient, session, payload)
+}
+
+const (
+	maxCandidates = 16
+	maxSources    = 16
+	maxBudget     = 100_000
+	maxWish       = 24 * time.Hour
+	maxBound      = 24 * time.Hour
+)
+
+// check refuses what no honest peer sends, before anything is computed from it.
+func (o Offer) check() error {
+	switch {
+	case o.Version != OfferVersion:
+		return fmt.Errorf("the peer speaks offer version %d, this program %d: use the same release on both sides", o.Version, OfferVersion)
+	case len(o.Candidates) > maxCandidates, len(o.Sources) > maxSources, o.Budget < 0, o.Budget > maxBudget,
+		o.Wish.After < 0, o.Wish.After > maxWish:
+		return errors.New("the peer's offer is out of bounds")
+	}
+	for _, c := range o.Candidates {
+		if !c.Addr.IsValid() || c.Addr.Port() == 0 || c.Addr.Addr().Zone() != "" {
+			return errors.New("the peer's offer holds an address that is none")
+		}
+	}
+	for _, s := range o.Sources {
+		if s.Bound < 0 || s.Bound > maxBound || s.Delay < 0 || s.Delay > maxBound {
+			return errors.New("the peer's offer holds an impossible clock bound")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,271 @@
+package rendezvous
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"tcppunch/predict"
+)
+
+// CoordinatorSource is the name of the time source that both peers always
+// share: the four-timestamp exchange over the coordinator's connection.
+const CoordinatorSource = "coordinator"
+
+// HostSYNs is how many SYNs a host address may cost each side: it was named by
+// a stranger and lies inside this host's own network.
+const HostSYNs = 2
+
+// Party is one peer as the schedule sees it.
+type Party struct {
+	Key   KeyID
+	Offer Offer
+}
+
+// Terms are what the coordinator stamped for both peers alike, by its clock.
+type Terms struct {
+	Present time.Time // both peers were there
+	Agreed  time.Time // both offers were there
+}
+
+// Pair is one local and one remote candidate that are to meet, seen from the
+// peer that Schedule.For names.
+type Pair struct {
+	Local, Remote Candidate
+	SYNs          int // the most SYNs each side may send for it
+}
+
+// Schedule is what both peers compute from the two offers.
+type Schedule struct {
+	At        time.Time      // the common instant, by the clock of Timescale
+	Timescale string         // time source that defines At; "" where a peer has no synchronised clock
+	SkewBound *time.Duration // the two launches differ by no more than this, for certain; nil: unknown
+	Client    KeyID          // takes the client's role in TLS and nominates the socket
+	Budget    int            // SYNs a side
+	MinTTL    bool           // both hosts can tell segments apart by their TTL
+	Expected  *float64       // probability that one SYN each, aimed at the observed ports, meets; nil: unknown
+	low, high Party
+}
+
+// Reasons why there can be no schedule.
+var (
+	ErrSameKey    = errors.New("both peers have the same key: each needs a --state directory or a name of its own")
+	ErrPeerLate   = errors.New("the agreed instant had passed before both offers were there")
+	ErrInfeasible = errors.New("no pair of addresses")
+)
+
+// Agree computes the schedule. It is symmetric: the order of the parties does
+// not matter, so both peers arrive at the same one.
+func Agree(a, b Party, terms Terms) (Schedule, error) {
+	if a.Key == b.Key {
+		return Schedule{}, ErrSameKey
+	}
+	low, high := a, b
+	if low.Key > high.Key {
+		low, high = high, low
+	}
+	s := Schedule{
+		Client: low.Key,
+		Budget: min(low.Offer.Budget, high.Offer.Budget),
+		MinTTL: low.Offer.MinTTL && high.Offer.MinTTL,
+		low:    low, high: high,
+	}
+	source := commonSource(low.Offer.Sources, high.Offer.Sources)
+	if source != nil {
+		s.Timescale = source.name
+		s.SkewBound = &source.bound
+	}
+	pairs := s.For(low.Key)
+	if len(pairs) == 0 {
+		return Schedule{}, fmt.Errorf("%w: the peers share no address family that both can use", ErrInfeasible)
+	}
+	s.Expected = expected(pairs)
+	var err error
+	s.At, err = instant(low.Offer, high.Offer, terms, s.Timescale)
+	return s, err
+}
+
+type shared struct {
+	name  string
+	bound time.Duration
+}
+
+// commonSource picks the time source with the least summed bound among those
+// that both peers measured. Its own error cancels, because both use it.
+func commonSource(low, high []SourceOffset) *shared {
+	var best *shared
+	for _, l := range low {
+		for _, h := range high {
+			if l.Name != h.Name {
+				continue
+			}
+			s := shared{l.Name, l.Bound + h.Bound}
+			if best == nil || cmp.Or(cmp.Compare(s.bound, best.bound), cmp.Compare(s.name, best.name)) < 0 {
+				best = &s
+			}
+		}
+	}
+	return best
+}
+
+// lead is how long both peers need between the coordinator's stamp and the
+// instant: half a round trip for the offer to arrive, twice over for a path
+// that is slower that time, and 100 ms to open sockets and the capture.
+func lead(low, high Offer) time.Duration {
+	var delay time.Duration
+	for _, s := range slices.Concat(low.Sources, high.Sources) {
+		if s.Name == CoordinatorSource {
+			delay = max(delay, s.Delay)
+		}
+	}
+	return delay + 100*time.Millisecond
+}
+
+// instant is the later of the two wishes, on the given timescale. Relative
+// wishes count on the coordinator's clock, and the low party's offsets carry
+// them over, so that both peers get the same number.
+func instant(low, high Offer, terms Terms, timescale string) (time.Time, error) {
+	carry := offsetOf(low.Sources, timescale) - offsetOf(low.Sources, CoordinatorSource)
+	earliest := terms.Agreed.Add(carry + lead(low, high))
+	at := later(wished(low.Wish, terms.Present.Add(carry)), wished(high.Wish, terms.Present.Add(carry)))
+	if !at.Before(earliest) {
+		return at, nil
+	}
+	if low.Wish.At != nil || high.Wish.At != nil {
+		return time.Time{}, fmt.Errorf("%w: %s, and the offers were complete at %s", ErrPeerLate,
+			at.UTC().Format(time.RFC3339Nano), terms.Agreed.UTC().Format(time.RFC3339Nano))
+	}
+	return earliest, nil
+}
+
+func wished(w Wish, present time.Time) time.Time {
+	if w.At != nil {
+		return *w.At
+	}
+	return present.Add(w.After)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func offsetOf(sources []SourceOffset, name string) time.Duration {
+	for _, s := range sources {
+		if s.Name == name {
+			return s.Offset
+		}
+	}
+	return 0
+}
+
+// For lists the pairs as the peer with this key sees them, in the order in
+// which both peers launch them: on-link first, then IPv6, then IPv4.
+func (s Schedule) For(key KeyID) []Pair {
+	own, peer := s.low.Offer, s.high.Offer
+	if key == s.high.Key {
+		own, peer = peer, own
+	}
+	var pairs []Pair
+	for _, local := range own.Candidates {
+		for _, remote := range peer.Candidates {
+			if local.Kind == remote.Kind && local.Addr.Addr().Is4() == remote.Addr.Addr().Is4() {
+				pairs = append(pairs, Pair{local, remote, s.syns(local.Kind)})
+			}
+		}
+	}
+	slices.SortStableFunc(pairs, func(a, b Pair) int { return cmp.Compare(rank(a), rank(b)) })
+	return pairs
+}
+
+func (s Schedule) syns(kind CandidateKind) int {
+	if kind == Host {
+		return min(HostSYNs, s.Budget)
+	}
+	return s.Budget
+}
+
+func rank(p Pair) int {
+	switch {
+	case p.Local.Kind == Host:
+		return 0
+	case p.Local.Addr.Addr().Is6():
+		return 1
+	}
+	return 2
+}
+
+// expected is the best of the pairs' probabilities. A host pair needs no NAT to
+// open a port.
+func expected(pairs []Pair) *float64 {
+	var best *float64
+	for _, p := range pairs {
+		hit := 1.0
+		if p.Local.Behavior != nil && p.Remote.Behavior != nil {
+			hit = predict.Hit(*p.Local.Behavior, *p.Remote.Behavior, 2) // one SYN each, aimed at the observed port
+		}
+		if best == nil || hit > *best {
+			best = &hit
+		}
+	}
+	return best
+}
+
+// Offset is what a party measured against the schedule's timescale: timescale
+// minus the party's clock. It is 0 where the clocks are not synchronised.
+func (s Schedule) Offset(key KeyID) time.Duration {
+	p := s.party(key)
+	return offsetOf(p.Offer.Sources, s.Timescale)
+}
+
+// PeerClock estimates the other party's clock minus this party's own, from
+// their offsets to the common source; nil where there is none.
+func (s Schedule) PeerClock(key KeyID) *time.Duration {
+	if s.Timescale == "" {
+		return nil
+	}
+	other := s.low.Key
+	if key == other {
+		other = s.high.Key
+	}
+	skew := s.Offset(key) - s.Offset(other)
+	return &skew
+}
+
+func (s Schedule) party(key KeyID) Party {
+	if key == s.low.Key {
+		return s.low
+	}
+	return s.high
+}
+
+// Attest drops the server-reflexive pairs whose remote address the coordinator
+// has not seen the peer at, or that the policy forbids. refused says why for
+// each pair that was dropped.
+func Attest(pairs []Pair, attested []netip.AddrPort, policy Policy) (allowed []Pair, refused []error) {
+	for _, p := range pairs {
+		if err := admit(p, attested, policy); err != nil {
+			refused = append(refused, err)
+			continue
+		}
+		allowed = append(allowed, p)
+	}
+	return allowed, refused
+}
+
+func admit(p Pair, attested []netip.AddrPort, policy Policy) error {
+	addr := p.Remote.Addr.Addr()
+	if p.Remote.Kind == Host {
+		return policy.Host(addr)
+	}
+	seen := func(a netip.AddrPort) bool { return a.Addr().Unmap() == addr.Unmap() }
+	if !slices.ContainsFunc(attested, seen) {
+		return fmt.Errorf("the coordinator has not seen the peer at %s: not dialled", addr)
+	}
+	return policy.Reflexive(addr)
+}
