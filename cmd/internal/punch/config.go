@@ -1,0 +1,100 @@
+package punch
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+
+	"tcppunch/captures"
+	"tcppunch/cmd/internal/rendezvous"
+	"tcppunch/timing"
+)
+
+// Network is the socket layer that a meeting needs.
+type Network interface {
+	// Dial opens an ordinary connection from a fixed local port, which other
+	// sockets may share.
+	Dial(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error)
+	// Open prepares an active open from a fixed local port. ttl and minTTL are
+	// IP_TTL and IP_MINTTL; 0 leaves the system's default.
+	Open(local netip.AddrPort, o SocketOptions) (Socket, error)
+	// Tap captures the TCP and ICMP packets of a local port from now on.
+	Tap(local []netip.AddrPort) (Tap, error)
+}
+
+// SocketOptions are what a punch asks of its sockets. Zero is the default.
+type SocketOptions struct {
+	TTL, MinTTL int // IP_TTL and IP_MINTTL, or their IPv6 twins
+	SYNCount    int // most retransmissions of one SYN (TCP_SYNCNT)
+}
+
+// Socket is one active open. Connect makes one SYN leave; Wait blocks until
+// the connection stands or its error wraps the system's error number.
+type Socket interface {
+	Local() netip.AddrPort
+	Connect(remote netip.AddrPort) error
+	Wait(ctx context.Context) error
+	Conn() (net.Conn, error)
+	SYNs() (called, retransmitted int)
+	Close() error
+}
+
+// Tap is a running capture. Stop ends it and gives what it holds.
+type Tap interface {
+	Stop() Capture
+}
+
+// Capture is what a Tap took: whole headers, in the order of time.
+type Capture struct {
+	Interface captures.Interface
+	Packets   []captures.Packet
+	Dropped   uint64
+}
+
+// Config says whom to meet, when and how. Fields without a remark are needed.
+type Config struct {
+	Name     string // this peer's name at the coordinator
+	Peer     string
+	PeerKey  rendezvous.KeyID // the key that the peer must prove; empty accepts the first
+	Identity *rendezvous.Identity
+	Wish     rendezvous.Wish
+	Clock    *timing.Clock
+	Network  Network
+
+	Coordinator rendezvous.Address
+
+	LocalPort uint16        // 0: the system chooses
+	NTP       []string      // time servers; empty: those that the coordinator names
+	NoSync    bool          // for experiments: trust the clock as it is
+	Samples   int           // exchanges with each time server
+	Budget    int           // SYNs that may leave, retransmissions included
+	Retries   int           // further connect() calls after refusals
+	Patience  time.Duration // how long to wait for the peer
+	Timeout   time.Duration // how long to try after the instant
+	Late      time.Duration // for experiments: launch this much after the instant
+	MinTTL    bool          // this host can tell segments apart by their TTL
+	OnLink    []netip.Prefix
+	Ready     func(net.Conn) // optional: called with the connection at once, before the meeting is explained; must not block
+	Trace     func(Event)    // optional: called for each step, not concurrently
+}
+
+// Event is one step of a meeting, as it happens.
+type Event struct {
+	At    time.Time `json:"at"`    // by the local clock
+	Phase Phase     `json:"phase"` // which of the six phases
+	Text  string    `json:"text"`  // one sentence
+}
+
+// Phase is one of the six phases of a meeting.
+type Phase string
+
+// The phases in their order.
+const (
+	Sync     Phase = "sync"
+	Agree    Phase = "agree"
+	Predict  Phase = "predict"
+	Launch   Phase = "launch"
+	Nominate Phase = "nominate"
+	Explain  Phase = "explain"
+)

@@ -1,0 +1,208 @@
+package punch
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"tcppunch/captures"
+	"tcppunch/timing"
+)
+
+// explain fills in what the launch and its capture showed, and returns the
+// nominated connection, or the cause why there is none.
+func (m *meeting) explain(p plan, runners []*runner, won *nominated) (net.Conn, error) {
+	shown := m.judge(runners, won)
+	m.launchError(p)
+	if won == nil {
+		cause, text := m.cause(p, runners, shown)
+		return nil, &failed{cause, text}
+	}
+	local, remote := won.runner.socket.Local(), won.runner.remote
+	r := &m.report
+	r.Established, r.RTT = true, won.rtt
+	r.Local, r.Remote = &local, &remote
+	r.EstablishedAfter = pointer(won.runner.stood.Sub(p.at))
+	r.AuthenticatedAfter = pointer(won.at.Sub(p.at))
+	r.Explanation = fmt.Sprintf("connected %s after the instant with %d SYNs, authenticated after %s",
+		r.EstablishedAfter.Round(10*time.Microsecond), r.SYNsOnWire, r.AuthenticatedAfter.Round(10*time.Microsecond))
+	m.round(won, "established")
+	m.trace(Explain, "%s", r.Explanation)
+	return won.conn, nil
+}
+
+func (m *meeting) round(won *nominated, outcome string) {
+	m.report.Rounds = []Round{{Strategy: "simopen", Pairs: m.pairs, Outcome: outcome}}
+}
+
+// judge lets the captured packets speak: the verdict of the handshake that the
+// meeting is about, and the SYNs that really left.
+func (m *meeting) judge(runners []*runner, won *nominated) *captures.Handshake {
+	if m.capture == nil || len(m.capture.Packets) == 0 {
+		return nil
+	}
+	var analyzer captures.Analyzer
+	for _, packet := range m.capture.Packets {
+		analyzer.Add(0, m.capture.Interface.LinkType, packet)
+	}
+	chosen := runners[0]
+	if won != nil {
+		chosen = won.runner
+	}
+	sent := 0
+	var shown *captures.Handshake
+	for _, h := range analyzer.Handshakes() {
+		for _, r := range runners {
+			if between(h, r.socket.Local(), r.remote) {
+				sent += synsOf(h, r.socket.Local())
+			}
+		}
+		if between(h, chosen.socket.Local(), chosen.remote) {
+			shown = &h
+		}
+	}
+	if m.capture.Dropped == 0 && sent > 0 {
+		m.report.SYNsOnWire = sent
+	}
+	if shown != nil {
+		m.report.Verdict = pointer(shown.Verdict)
+		m.report.Crossing = crossing(shown.Verdict)
+	}
+	return shown
+}
+
+func between(h captures.Handshake, a, b netip.AddrPort) bool {
+	return h.A == a && h.B == b || h.A == b && h.B == a
+}
+
+func synsOf(h captures.Handshake, end netip.AddrPort) int {
+	if h.A == end {
+		return h.SynsA
+	}
+	return h.SynsB
+}
+
+// crossing translates a verdict. A three-way handshake seen from one end may
+// still hide a SYN that was dropped on its way here, so it says nothing.
+func crossing(v captures.Verdict) *bool {
+	switch v {
+	case captures.VerdictSimultaneousOpen:
+		return pointer(true)
+	case captures.VerdictLateCrossing:
+		return pointer(false)
+	}
+	return nil
+}
+
+// launchError compares the first SYN on the wire with the instant. The capture
+// stamps with the system's real-time clock; the two clocks are read together
+// to carry the instant over.
+func (m *meeting) launchError(p plan) {
+	if first := m.firstSYN(); first != nil {
+		instant := wallAt(p.at)
+		m.report.LaunchError, m.report.LaunchFrom = pointer(first.Sub(instant)), pointer("capture")
+		return
+	}
+	if len(m.report.Attempts) > 0 {
+		m.report.LaunchError, m.report.LaunchFrom = pointer(m.report.Attempts[0].Called), pointer("call")
+	}
+}
+
+// wallAt carries an instant over to the system's real-time clock: the tightest
+// of a few readings of both clocks, so that a preempted thread does not count.
+func wallAt(at timing.Instant) time.Time {
+	var best time.Time
+	least := time.Hour
+	for range 4 {
+		before := timing.Now()
+		wall := time.Now()
+		if width := timing.Now().Sub(before); width < least {
+			best, least = wall.Round(0).Add(at.Sub(before.Add(width/2))), width
+		}
+	}
+	return best
+}
+
+func (m *meeting) firstSYN() *time.Time {
+	if m.capture == nil {
+		return nil
+	}
+	decoder := captures.NewDecoder()
+	for _, packet := range m.capture.Packets {
+		s, err := decoder.Decode(m.capture.Interface.LinkType, packet.Data)
+		if err == nil && s.Kind == captures.KindSyn && s.From.Port() == m.report.Local.Port() {
+			return &packet.Time
+		}
+	}
+	return nil
+}
+
+// tooLate is from where on this host's own launch is to blame: a path's one-way
+// delay is rarely longer, and a reset by then has met the SYN.
+const tooLate = 20 * time.Millisecond
+
+// cause is the likeliest reason that this peer can tell by itself. Whose NAT it
+// was is known only where the packets show it.
+func (m *meeting) cause(p plan, runners []*runner, shown *captures.Handshake) (Cause, string) {
+	m.round(nil, "failed")
+	for _, r := range runners {
+		if r.unproven {
+			return AuthFailed, fmt.Sprintf("TCP stood to %s, but %v", r.remote, r.failure)
+		}
+	}
+	ended := m.outcomes()
+	late := m.report.LaunchError != nil && *m.report.LaunchError > tooLate
+	switch {
+	case ended[WasRefused] > 0 && m.report.SkewBound == nil:
+		return ClockTooPoor, fmt.Sprintf("the peer's side answered %d SYNs with a reset, as it does before its own SYN has left; the clocks of the peers were not compared, so the SYNs may have missed each other by any time", ended[WasRefused])
+	case late && ended[Stood] == 0:
+		return LaunchedLate, fmt.Sprintf("this host's first SYN left %s after the instant", m.report.LaunchError.Round(time.Microsecond))
+	case ended[WasRefused] > 0 && m.spent(runners):
+		return BudgetSpent, fmt.Sprintf("%d SYNs were answered with a reset, and the budget allows no more", ended[WasRefused])
+	case ended[WasRefused] > 0:
+		return NATReset, fmt.Sprintf("the peer's NAT or firewall answered %d SYNs with a reset: they arrived before the peer's own SYN had left", ended[WasRefused])
+	case ended[Unreachable] > 0:
+		return NATICMP, "an ICMP error ended the attempt: " + m.firstError(Unreachable)
+	case m.hard():
+		return PortMispredicted, fmt.Sprintf("no SYN was answered, and a NAT on the way gives each destination another port: the aimed port %d was a guess", m.report.Remote.Port())
+	}
+	return NATFiltered, fmt.Sprintf("no SYN was answered within %s: a NAT or firewall between the peers dropped them", m.cfg.Timeout)
+}
+
+func (m *meeting) outcomes() map[Outcome]int {
+	n := map[Outcome]int{}
+	for _, a := range m.report.Attempts {
+		n[a.Outcome]++
+	}
+	return n
+}
+
+func (m *meeting) firstError(o Outcome) string {
+	for _, a := range m.report.Attempts {
+		if a.Outcome == o {
+			return a.Error
+		}
+	}
+	return ""
+}
+
+func (m *meeting) spent(runners []*runner) bool {
+	for _, r := range runners {
+		if errors.Is(r.failure, errBudget) {
+			return true
+		}
+	}
+	return false
+}
+
+// hard says that one of the NATs maps by destination.
+func (m *meeting) hard() bool {
+	for _, n := range []*NAT{m.report.NAT, m.report.PeerNAT} {
+		if n != nil && n.Mapping.Dependent() {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,316 @@
+package punch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"tcppunch/cmd/internal/rendezvous"
+	"tcppunch/predict/probe"
+	"tcppunch/timing"
+)
+
+// Result is what a meeting leaves behind. Conn is nil unless the report says
+// established; its writing side can be closed by itself.
+type Result struct {
+	Report  Report
+	Conn    net.Conn
+	Capture *Capture // nil where nothing was captured
+}
+
+// failed ends a meeting with a cause: the answer is no.
+type failed struct {
+	cause Cause
+	text  string
+}
+
+func (f *failed) Error() string { return f.text }
+
+// meeting is the state of one Meet, from phase to phase.
+type meeting struct {
+	cfg      Config
+	tracing  sync.Mutex
+	attempts sync.Mutex // guards report.Attempts while the runners run
+	report   Report
+	keys     *roleKeys // of an appointment; nil with a coordinator
+
+	client   *rendezvous.Client
+	welcome  rendezvous.Welcome
+	presence rendezvous.Presence
+
+	anchor   Socket       // keeps the local port ours
+	held     []probe.Held // STUN connections, which keep the mappings alive
+	schedule rendezvous.Schedule
+	pairs    int // that were launched
+	capture  *Capture
+}
+
+// Meet carries out a meeting through a coordinator. The error is for what
+// could not be carried out; errors of the coordinator are *rendezvous.Error.
+func Meet(ctx context.Context, cfg Config) (Result, error) {
+	m := &meeting{cfg: cfg, report: Report{Peer: cfg.Peer}}
+	defer m.close()
+	conn, err := m.run(ctx)
+	var no *failed
+	switch {
+	case errors.As(err, &no):
+		m.report.fail(no.cause, no.text)
+	case err != nil:
+		return Result{}, err
+	}
+	return Result{Report: m.report, Conn: conn, Capture: m.capture}, nil
+}
+
+func (m *meeting) run(ctx context.Context) (net.Conn, error) {
+	if err := m.connect(ctx); err != nil {
+		return nil, err
+	}
+	if err := m.await(ctx); err != nil {
+		return nil, err
+	}
+	offer, err := m.prepare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := m.agree(ctx, offer)
+	if err != nil {
+		return nil, err
+	}
+	return m.launch(ctx, plan)
+}
+
+func (m *meeting) close() {
+	if m.client != nil {
+		m.client.Close()
+	}
+	for _, h := range m.held {
+		h.Conn.Close()
+	}
+	if m.anchor != nil {
+		m.anchor.Close()
+	}
+}
+
+func (m *meeting) trace(phase Phase, format string, args ...any) {
+	if m.cfg.Trace != nil {
+		m.tracing.Lock()
+		defer m.tracing.Unlock()
+		m.cfg.Trace(Event{At: m.cfg.Clock.Now().UTC(), Phase: phase, Text: fmt.Sprintf(format, args...)})
+	}
+}
+
+// connect reaches the coordinator and claims the name.
+func (m *meeting) connect(ctx context.Context) (err error) {
+	m.client, err = rendezvous.Dial(ctx, m.cfg.Coordinator, m.cfg.Identity, m.cfg.Clock)
+	if err != nil {
+		return err
+	}
+	m.welcome, err = m.client.Register(ctx, m.cfg.Name)
+	return err
+}
+
+// await waits until the peer is there and wants this one.
+func (m *meeting) await(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, m.patience())
+	defer cancel()
+	m.trace(Agree, "waiting for %s", m.cfg.Peer)
+	presence, err := m.client.Meet(ctx, m.cfg.Peer, m.cfg.PeerKey)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &failed{PeerAbsent, fmt.Sprintf("%s did not come within %s: %s", m.cfg.Peer, m.patience().Round(time.Second), m.client.Waiting())}
+	}
+	if err != nil {
+		return m.coordinatorFailed(err)
+	}
+	m.presence, m.report.PeerKey = presence, presence.Key
+	m.trace(Agree, "%s is here with the key %s", presence.Peer, presence.Key.Short())
+	return nil
+}
+
+// patience is how long the peer may take to come; not past the instant that
+// the user named.
+func (m *meeting) patience() time.Duration {
+	if at := m.cfg.Wish.At; at != nil {
+		return max(at.Sub(m.cfg.Clock.Now()), time.Second)
+	}
+	return m.cfg.Patience
+}
+
+// coordinatorFailed sorts the coordinator's refusals: some are answers about
+// the peer, the others mean that the meeting could not be carried out.
+func (m *meeting) coordinatorFailed(err error) error {
+	var refusal *rendezvous.Error
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	switch refusal.Kind {
+	case rendezvous.KindPeerLeft:
+		return &failed{PeerAbsent, refusal.Message}
+	case rendezvous.KindWrongKey:
+		return &failed{AuthFailed, refusal.Message}
+	case rendezvous.KindSameKey:
+		return &failed{Refused, refusal.Message}
+	case rendezvous.KindLost:
+		return &failed{CoordinatorLost, refusal.Message}
+	}
+	return err
+}
+
+// early is how long before the instant the offers are made: clocks and
+// mappings should be measured shortly before they are used.
+const early = 10 * time.Second
+
+// prepare measures the clock and the NAT and makes this peer's offer of them.
+func (m *meeting) prepare(ctx context.Context) (rendezvous.Offer, error) {
+	if err := m.holdUntilEarly(ctx); err != nil {
+		return rendezvous.Offer{}, err
+	}
+	sources, err := m.sync(ctx)
+	if err != nil {
+		return rendezvous.Offer{}, err
+	}
+	candidates, err := m.gather(ctx)
+	if err != nil {
+		return rendezvous.Offer{}, err
+	}
+	return rendezvous.Offer{
+		Version: rendezvous.OfferVersion, Wish: m.cfg.Wish, Candidates: candidates,
+		Sources: sources, Budget: m.cfg.Budget, MinTTL: m.cfg.MinTTL,
+	}, nil
+}
+
+func (m *meeting) holdUntilEarly(ctx context.Context) error {
+	wait := m.cfg.Wish.After
+	if at := m.cfg.Wish.At; at != nil {
+		wait = at.Sub(m.cfg.Clock.Now())
+	}
+	if wait -= early; wait <= 0 {
+		return nil
+	}
+	m.trace(Agree, "holding for %s", wait.Round(time.Second))
+	return timing.Wait(ctx, timing.Now().Add(wait))
+}
+
+// sync measures the clock against every source that both peers may share.
+func (m *meeting) sync(ctx context.Context) ([]rendezvous.SourceOffset, error) {
+	if m.cfg.NoSync {
+		m.trace(Sync, "not synchronised, as asked")
+		return nil, nil
+	}
+	names := m.cfg.NTP
+	if len(names) == 0 {
+		names = m.welcome.NTP
+	}
+	sources := []timing.Source{m.client.Source()}
+	for _, n := range names {
+		sources = append(sources, timing.NTP(n, m.cfg.Clock))
+	}
+	estimate, err := timing.Sync(ctx, m.cfg.Clock, sources, m.cfg.Samples, sampleSpacing)
+	if err != nil && !errors.Is(err, timing.ErrNoMajority) { // servers that differ by a constant still agree on the pair
+		if errors.Is(err, timing.ErrNoAnswer) {
+			return nil, &failed{ClockTooPoor, err.Error()}
+		}
+		return nil, err
+	}
+	m.report.Clock = &estimate
+	m.trace(Sync, "this clock is %s against the reference, ± %s", -estimate.Offset, estimate.Bound)
+	return offsets(estimate), nil
+}
+
+// sampleSpacing lets one exchange end before the next begins on most paths.
+const sampleSpacing = 20 * time.Millisecond
+
+func offsets(e timing.Estimate) []rendezvous.SourceOffset {
+	var list []rendezvous.SourceOffset
+	for _, s := range e.Servers {
+		if s.Offset == nil || s.Bound == nil || s.Verdict == timing.Falseticker {
+			continue
+		}
+		o := rendezvous.SourceOffset{Name: s.Name, Offset: *s.Offset, Bound: *s.Bound}
+		if s.Delay != nil {
+			o.Delay = max(0, *s.Delay)
+		}
+		list = append(list, o)
+	}
+	return list
+}
+
+// agree exchanges the offers and computes the schedule that both share.
+func (m *meeting) agree(ctx context.Context, own rendezvous.Offer) (plan, error) {
+	signed, err := own.Sign(m.cfg.Identity.Key, m.presence.Key, m.presence.Session)
+	if err != nil {
+		return plan{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, max(m.patience(), m.cfg.Wish.After)+early)
+	defer cancel()
+	agreed, err := m.client.Exchange(ctx, signed)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return plan{}, &failed{PeerLate, fmt.Sprintf("%s made no offer in time", m.cfg.Peer)}
+	}
+	if err != nil {
+		return plan{}, m.coordinatorFailed(err)
+	}
+	theirs, err := agreed.Offer.Open(m.presence.Key, m.cfg.Identity.ID(), m.presence.Session)
+	if err != nil {
+		return plan{}, &failed{AuthFailed, fmt.Sprintf("the offer of %s is not valid: %v", m.cfg.Peer, err)}
+	}
+	m.peerNAT(theirs)
+	terms := rendezvous.Terms{Present: m.presence.At, Agreed: agreed.At}
+	m.schedule, err = rendezvous.Agree(rendezvous.Party{Key: m.cfg.Identity.ID(), Offer: own}, rendezvous.Party{Key: m.presence.Key, Offer: theirs}, terms)
+	if err != nil {
+		return plan{}, unschedulable(err)
+	}
+	return m.plan(agreed.Attested)
+}
+
+func unschedulable(err error) error {
+	switch {
+	case errors.Is(err, rendezvous.ErrPeerLate):
+		return &failed{PeerLate, err.Error()}
+	case errors.Is(err, rendezvous.ErrInfeasible):
+		return &failed{Infeasible, err.Error()}
+	case errors.Is(err, rendezvous.ErrSameKey):
+		return &failed{Refused, err.Error()}
+	}
+	return err
+}
+
+// hopeless is the probability below which no SYN is spent.
+const hopeless = 0.01
+
+// plan turns the schedule into what this side does, within the policy.
+func (m *meeting) plan(attested []netip.AddrPort) (plan, error) {
+	s, own := m.schedule, m.cfg.Identity.ID()
+	m.report.At, m.report.Probability = pointer(s.At.UTC()), s.Expected
+	m.report.Skew, m.report.SkewBound = s.PeerClock(own), s.SkewBound
+	if s.Timescale != "" {
+		m.report.Timescale = pointer(s.Timescale)
+	}
+	policy := rendezvous.Policy{Coordinator: m.client.Remote().Addr(), OnLink: m.cfg.OnLink}
+	pairs, refusals := rendezvous.Attest(s.For(own), attested, policy)
+	for _, r := range refusals {
+		m.report.Refusals = append(m.report.Refusals, r.Error())
+	}
+	if len(pairs) == 0 {
+		return plan{}, &failed{Refused, "policy refused every address of the peer: " + m.report.Refusals[0]}
+	}
+	if p := s.Expected; p != nil && *p < hopeless {
+		return plan{}, &failed{Infeasible, fmt.Sprintf("the ports cannot be predicted well enough: one SYN each meets with p = %.2g, so none was sent", *p)}
+	}
+	m.trace(Agree, "instant %s by the clock of %s", s.At.UTC().Format(time.RFC3339Nano), timescaleName(s.Timescale))
+	return plan{
+		at:     m.cfg.Clock.Instant(s.At.Add(-s.Offset(own))),
+		pairs:  pairs,
+		client: s.Client == own, peerKey: m.presence.Key, minTTL: s.MinTTL,
+	}, nil
+}
+
+func timescaleName(source string) string {
+	if source == "" {
+		return "each peer, unsynchronised"
+	}
+	return source
+}

@@ -1,0 +1,172 @@
+package punch
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"tcppunch/cmd/internal/rendezvous"
+	"tcppunch/timing"
+)
+
+// alpn is the protocol word on the punched socket.
+const alpn = "tcppunch-peer/1"
+
+// accepted is the first thing that the TLS server sends: it has seen the
+// client's key and accepts it. A client that has finished its own handshake
+// does not know that yet (RFC 8446 section 4.4.2.4 lets the server still
+// refuse the certificate).
+const accepted = "tcppunch accepted\n"
+
+// nominated is the socket that both sides use from now on.
+type nominated struct {
+	runner *runner
+	conn   net.Conn
+	rtt    *time.Duration
+	at     timing.Instant
+}
+
+// race lets the runners run, authenticates what stands, and returns the
+// nominated socket, or nil. The TLS client nominates: it authenticates one
+// socket at a time, in the order in which they stand; the server answers on
+// all of them.
+func (m *meeting) race(ctx context.Context, p plan, runners []*runner) *nominated {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
+	defer cancel()
+	won := make(chan *nominated, len(runners))
+	var all sync.WaitGroup
+	all.Go(func() {
+		var servers sync.WaitGroup
+		defer servers.Wait()
+		for r := range m.followAll(ctx, p, runners) {
+			if !p.client {
+				servers.Go(func() { m.authenticate(ctx, p, r, won) })
+				continue
+			}
+			m.authenticate(ctx, p, r, won)
+		}
+	})
+	go func() {
+		all.Wait()
+		close(won)
+	}()
+	first := <-won
+	cancel()
+	for late := range won { // closes when every goroutine has ended
+		late.conn.Close()
+	}
+	return first
+}
+
+// authenticate carries out the mutual TLS exchange on a socket that stands.
+func (m *meeting) authenticate(ctx context.Context, p plan, r *runner, won chan<- *nominated) {
+	if ctx.Err() != nil {
+		return
+	}
+	raw, err := r.socket.Conn()
+	if err != nil {
+		r.failure = err
+		return
+	}
+	m.trace(Nominate, "TCP stands between %s and %s", raw.LocalAddr(), raw.RemoteAddr())
+	watch := &stopwatch{Conn: raw}
+	conn, err := m.secure(ctx, watch, p)
+	if err != nil {
+		raw.Close()
+		r.failure, r.unproven = fmt.Errorf("the peer did not prove its key: %w", err), true
+		return
+	}
+	watch.stopped = true
+	if m.cfg.Ready != nil {
+		m.cfg.Ready(conn)
+	}
+	won <- &nominated{runner: r, conn: conn, rtt: watch.least, at: timing.Now()}
+}
+
+// secure authenticates a raw connection: with the keys and roles of the
+// schedule, or with those that the secret of an appointment gives.
+func (m *meeting) secure(ctx context.Context, raw net.Conn, p plan) (*tls.Conn, error) {
+	if m.keys == nil {
+		return exchange(ctx, raw, p.client, m.cfg.Identity, p.peerKey)
+	}
+	client, err := drawRoles(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	own, peer := m.keys.server, m.keys.client
+	if client {
+		own, peer = peer, own
+	}
+	return exchange(ctx, raw, client, own, peer.ID())
+}
+
+// exchange makes TLS 1.3 of a raw connection, with both keys proven and the
+// server's confirmation read. When it returns, both sides know each other.
+func exchange(ctx context.Context, raw net.Conn, client bool, own *rendezvous.Identity, peer rendezvous.KeyID) (*tls.Conn, error) {
+	cfg := own.TLS(peer, alpn)
+	conn := tls.Server(raw, cfg)
+	if client {
+		conn = tls.Client(raw, cfg)
+	}
+	stop := context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	if client {
+		if err := awaitAcceptance(conn); err != nil {
+			return nil, err
+		}
+	} else if _, err := io.WriteString(conn, accepted); err != nil {
+		return nil, err
+	}
+	if !stop() {
+		return nil, ctx.Err()
+	}
+	return conn, nil
+}
+
+func awaitAcceptance(conn *tls.Conn) error {
+	word := make([]byte, len(accepted))
+	if _, err := io.ReadFull(conn, word); err != nil {
+		return fmt.Errorf("no confirmation from the peer: %w", err)
+	}
+	if string(word) != accepted {
+		return errors.New("the peer's confirmation is malformed")
+	}
+	return nil
+}
+
+// stopwatch measures the round trip of a handshake in which one end waits for
+// the other: from the end of a write to the next read's first bytes. It must be
+// stopped before more than one goroutine uses the connection.
+type stopwatch struct {
+	net.Conn
+	stopped bool
+	wrote   timing.Instant
+	least   *time.Duration
+}
+
+func (s *stopwatch) Write(b []byte) (int, error) {
+	n, err := s.Conn.Write(b)
+	if !s.stopped {
+		s.wrote = timing.Now()
+	}
+	return n, err
+}
+
+func (s *stopwatch) Read(b []byte) (int, error) {
+	n, err := s.Conn.Read(b)
+	if !s.stopped && s.wrote != 0 {
+		if d := timing.Now().Sub(s.wrote); s.least == nil || d < *s.least {
+			s.least = &d
+		}
+		s.wrote = 0
+	}
+	return n, err
+}

@@ -1,0 +1,122 @@
+package punch
+
+import (
+	"net/netip"
+	"time"
+
+	"tcppunch/captures"
+	"tcppunch/cmd/internal/rendezvous"
+	"tcppunch/predict"
+	"tcppunch/timing"
+)
+
+// Cause says why a meeting failed. The empty cause means that it did not.
+type Cause string
+
+// The causes that a peer can tell by itself.
+const (
+	PeerAbsent       Cause = "peer-absent"
+	PeerLate         Cause = "peer-late"
+	ClockTooPoor     Cause = "clock-too-poor"
+	LaunchedLate     Cause = "launched-late"
+	NATReset         Cause = "nat-reset"
+	NATFiltered      Cause = "nat-filtered"
+	NATICMP          Cause = "nat-icmp"
+	PortMispredicted Cause = "port-mispredicted"
+	Infeasible       Cause = "infeasible"
+	AuthFailed       Cause = "auth-failed"
+	CoordinatorLost  Cause = "coordinator-lost"
+	Refused          Cause = "refused"
+	BudgetSpent      Cause = "budget-spent"
+)
+
+// Trust says what stands behind the peer's key.
+type Trust string
+
+// How a peer's key came to be trusted.
+const (
+	Pinned           Trust = "pinned"      // the user named the key, or an earlier meeting did
+	FirstUse         Trust = "first-use"   // kept now, compared from the next meeting on
+	CoordinatorsWord Trust = "coordinator" // there is no state to keep it in
+)
+
+// Report is the whole outcome of a meeting. What is nil is not known.
+type Report struct {
+	Established bool              `json:"established"` // both sides have proven their keys on the punched socket
+	Cause       *Cause            `json:"cause"`       // why not; nil when established
+	Explanation string            `json:"explanation"` // the outcome in one sentence
+	Verdict     *captures.Verdict `json:"verdict"`     // of the handshake, from the captured packets alone
+	Crossing    *bool             `json:"crossing"`    // each SYN left before the other arrived
+	Relayed     bool              `json:"relayed"`
+
+	Peer      string           `json:"peer"`
+	PeerKey   rendezvous.KeyID `json:"peer_key,omitempty"`
+	PeerTrust *Trust           `json:"peer_trust"`
+	Local     *netip.AddrPort  `json:"local"`     // of the nominated socket, or the first that tried
+	Remote    *netip.AddrPort  `json:"remote"`    // where it was aimed
+	Reflexive *netip.AddrPort  `json:"reflexive"` // this peer as the STUN servers saw the local port
+
+	At                 *time.Time     `json:"at"`                     // the agreed instant, on the common timescale
+	Timescale          *string        `json:"timescale"`              // the time source that both share
+	LaunchError        *time.Duration `json:"launch_error_ns"`        // first SYN on the wire minus the instant, from the capture's stamps
+	LaunchFrom         *string        `json:"launch_error_from"`      // "capture", or "call" where there was none
+	Skew               *time.Duration `json:"skew_ns"`                // the peer's clock minus this one's, estimated
+	SkewBound          *time.Duration `json:"skew_bound_ns"`          // the estimate's bound
+	EstablishedAfter   *time.Duration `json:"established_after_ns"`   // the instant until TCP stood
+	AuthenticatedAfter *time.Duration `json:"authenticated_after_ns"` // the instant until the socket could be used
+	RTT                *time.Duration `json:"rtt_ns"`                 // on the punched socket, the least seen in its handshake
+	SYNsCalled         int            `json:"syns_called"`            // connect() calls
+	SYNsOnWire         int            `json:"syns_on_wire"`           // SYNs that left, the kernel's retransmissions included
+	Probability        *float64       `json:"probability"`            // that the aimed ports meet, computed before the launch
+
+	Rounds   []Round          `json:"rounds"`
+	Attempts []Attempt        `json:"attempts"`
+	Refusals []string         `json:"refusals"` // addresses that policy did not let this host dial, and why
+	Clock    *timing.Estimate `json:"clock"`
+	NAT      *NAT             `json:"nat"`
+	PeerNAT  *NAT             `json:"peer_nat"`
+}
+
+// NAT is what is known of the NAT in front of one peer.
+type NAT struct {
+	predict.Behavior
+	Observations []predict.Observation `json:"observations"`
+}
+
+// Round is one strategy carried out.
+type Round struct {
+	Strategy string `json:"strategy"`
+	Pairs    int    `json:"pairs"`
+	Outcome  string `json:"outcome"`
+}
+
+// Attempt is one connect() and what became of it. Times are measured from the
+// agreed instant.
+type Attempt struct {
+	Round   int            `json:"round"`
+	Local   netip.AddrPort `json:"local"`
+	Remote  netip.AddrPort `json:"remote"`
+	Called  time.Duration  `json:"called_after_ns"`
+	Ended   time.Duration  `json:"ended_after_ns"`
+	Outcome Outcome        `json:"outcome"`
+	Error   string         `json:"error,omitempty"`
+}
+
+// Outcome is what became of an attempt.
+type Outcome string
+
+// The outcomes of one connect().
+const (
+	Stood       Outcome = "established"
+	WasRefused  Outcome = "refused"     // a RST arrived
+	Unreachable Outcome = "unreachable" // an ICMP error arrived, or there is no route
+	Unanswered  Outcome = "unanswered"  // no answer before the deadline
+	Abandoned   Outcome = "abandoned"   // another socket was nominated, or the meeting ended
+	NotSent     Outcome = "not-sent"    // the system refused the call: no SYN left
+)
+
+func (r *Report) fail(cause Cause, explanation string) {
+	r.Established, r.Cause, r.Explanation = false, &cause, explanation
+}
+
+func pointer[T any](v T) *T { return &v }
