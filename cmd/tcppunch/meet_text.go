@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"tcppunch/cmd/internal/punch"
+)
+
+// statusOf is the exit status of a cause.
+func statusOf(cause punch.Cause) int {
+	switch cause {
+	case punch.PeerAbsent, punch.PeerLate:
+		return statusPeerAbsent
+	case punch.AuthFailed:
+		return statusAuthFailed
+	case punch.CoordinatorLost:
+		return statusUnreachable
+	case punch.ClockTooPoor:
+		return statusClockPoor
+	case punch.Refused:
+		return statusRefused
+	}
+	return statusNo
+}
+
+// hintOf says how a cause is mended, where something can be done.
+func hintOf(cause punch.Cause) string {
+	switch cause {
+	case punch.PeerAbsent:
+		return "both sides run the command, each with the other's name as --peer; --wait sets the patience"
+	case punch.PeerLate:
+		return "agree on a later time"
+	case punch.AuthFailed:
+		return "compare the keys with your peer; after a deliberate change remove the old one from the known peers, or name the new one: --peer NAME@KEY"
+	case punch.ClockTooPoor:
+		return "let the clocks be measured: leave --no-sync away, or name a time server with --ntp"
+	case punch.CoordinatorLost:
+		return "start again once the coordinator is back"
+	case punch.NATReset:
+		return "the more precise the common instant, the likelier the SYNs cross; more --retries help too"
+	case punch.BudgetSpent:
+		return "raise --budget and --retries on both sides"
+	case punch.LaunchedLate:
+		return "this machine was too busy at the instant: try again"
+	}
+	return ""
+}
+
+// writeMeeting tells a meeting's outcome to a person.
+func writeMeeting(w io.Writer, d meetDocument) error {
+	r := d.Report
+	if !r.Established {
+		fmt.Fprintf(w, "not connected to %s (%s): %s\n", r.Peer, *r.Cause, r.Explanation)
+		if d.Error != nil && d.Error.Hint != "" {
+			fmt.Fprintln(w, d.Error.Hint)
+		}
+		writeFacts(w, r)
+		return nil
+	}
+	fmt.Fprintf(w, "connected to %s, key %s (%s)\n", r.Peer, r.PeerKey, *orUnknown(r.PeerTrust))
+	fmt.Fprintf(w, "  %s → %s\n", r.Local, r.Remote)
+	writeFacts(w, r)
+	return nil
+}
+
+func orUnknown(t *punch.Trust) *punch.Trust {
+	if t == nil {
+		return pointerTo(punch.Trust("secret"))
+	}
+	return t
+}
+
+func writeFacts(w io.Writer, r punch.Report) {
+	fact := func(name string, d *time.Duration) {
+		if d != nil {
+			fmt.Fprintf(w, "  %-22s %s\n", name, d.Round(time.Microsecond))
+		}
+	}
+	if r.Verdict != nil {
+		fmt.Fprintf(w, "  %-22s %s\n", "verdict", *r.Verdict)
+	}
+	fact("established after", r.EstablishedAfter)
+	fact("authenticated after", r.AuthenticatedAfter)
+	fact("round trip", r.RTT)
+	fact("first SYN late by", r.LaunchError)
+	fact("peer's clock differs", r.Skew)
+	fact("known within ±", r.SkewBound)
+	fmt.Fprintf(w, "  %-22s %d\n", "SYNs on the wire", r.SYNsOnWire)
+	for _, reason := range r.Refusals {
+		fmt.Fprintf(w, "  refused: %s\n", reason)
+	}
+}

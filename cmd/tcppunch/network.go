@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+
+	"tcppunch/captures"
+	"tcppunch/cmd/internal/punch"
+	"tcppunch/rawsock"
+)
+
+// network hands package rawsock to package punch.
+type network struct{ capture bool }
+
+func (network) Dial(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error) {
+	return rawsock.Dial(ctx, local, remote, rawsock.Options{})
+}
+
+func (network) Open(local netip.AddrPort, o punch.SocketOptions) (punch.Socket, error) {
+	s, err := rawsock.Open(local, rawsock.Options{TTL: o.TTL, MinTTL: o.MinTTL, SynCount: o.SYNCount})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Tap captures the headers of the meeting's own flow, on the interface that
+// holds its addresses.
+func (n network) Tap(local []netip.AddrPort) (punch.Tap, error) {
+	if !n.capture {
+		return nil, errors.New("switched off")
+	}
+	name, err := interfaceOf(local)
+	if err != nil {
+		return nil, err
+	}
+	tap, err := rawsock.OpenTap(rawsock.TapConfig{Interface: name, Port: local[0].Port()})
+	if err != nil {
+		return nil, err
+	}
+	t := &memoryTap{tap: tap, done: make(chan struct{})}
+	t.taken.Interface = captures.Interface{Name: name, LinkType: captures.LinkType(tap.LinkType()), SnapLen: meetingSnapLen}
+	go t.run()
+	return t, nil
+}
+
+const (
+	meetingSnapLen = 256  // rawsock's default: headers with all their options
+	meetingPackets = 4096 // kept of one meeting; an opening has tens
+)
+
+// interfaceOf names the interface that holds all the addresses, or "any".
+func interfaceOf(local []netip.AddrPort) (string, error) {
+	list, err := net.Interfaces()
+	if err != nil {
+		return "", fmt.Errorf("list interfaces: %w", err)
+	}
+	for _, i := range list {
+		held, _ := i.Addrs()
+		if holdsAll(held, local) {
+			return i.Name, nil
+		}
+	}
+	return "any", nil
+}
+
+func holdsAll(held []net.Addr, wanted []netip.AddrPort) bool {
+	for _, w := range wanted {
+		found := false
+		for _, h := range held {
+			if n, ok := h.(*net.IPNet); ok && n.IP.Equal(w.Addr().AsSlice()) {
+				found = true
+			}
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// memoryTap collects what a tap delivers until it is stopped.
+type memoryTap struct {
+	tap   *rawsock.Tap
+	taken punch.Capture
+	done  chan struct{}
+}
+
+func (t *memoryTap) run() {
+	defer close(t.done)
+	for {
+		data, info, err := t.tap.ReadPacketData()
+		if errors.Is(err, io.EOF) || err != nil {
+			return
+		}
+		if len(t.taken.Packets) < meetingPackets {
+			t.taken.Packets = append(t.taken.Packets, captures.Packet{Time: info.Timestamp, Data: data, Length: info.Length})
+		}
+	}
+}
+
+func (t *memoryTap) Stop() punch.Capture {
+	t.tap.Stop()
+	<-t.done
+	_, t.taken.Dropped = t.tap.Stats()
+	t.tap.Close()
+	return t.taken
+}
+
+// onLink lists the networks of this host's own interfaces.
+func onLink() []netip.Prefix {
+	var list []netip.Prefix
+	held, _ := net.InterfaceAddrs()
+	for _, h := range held {
+		if n, ok := h.(*net.IPNet); ok {
+			if p, err := netip.ParsePrefix(n.String()); err == nil {
+				list = append(list, p.Masked())
+			}
+		}
+	}
+	return list
+}

@@ -1,0 +1,4 @@
+package main
+
+// canTellTTL says that this system drops segments below IP_MINTTL.
+const canTellTTL = true

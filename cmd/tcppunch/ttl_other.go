@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// canTellTTL says that this system drops segments below IP_MINTTL.
+const canTellTTL = false
