@@ -1,0 +1,257 @@
+package lab
+
+import (
+	"encoding/json"
+	"math"
+	"slices"
+	"time"
+)
+
+// Document is what `lab run` prints: what was asked for, every trial, and
+// their summary.
+type Document struct {
+	A       string  `json:"a"`
+	B       string  `json:"b"`
+	Delay   int64   `json:"delay_ns"`
+	SkewA   int64   `json:"skew_a_ns"`
+	SkewB   int64   `json:"skew_b_ns"`
+	Trials  []Trial `json:"trials"`
+	Summary Summary `json:"summary"`
+}
+
+// Trial is one meeting. What was not measured is nil.
+type Trial struct {
+	Valid         bool    `json:"valid"`
+	InvalidReason *string `json:"invalid_reason"`
+	Established   bool    `json:"established"` // both sides say so
+	Cause         *string `json:"cause"`       // what the tool says
+	TrueCause     *string `json:"true_cause"`  // what the lab knows
+	Verdict       *string `json:"verdict"`
+	Crossing      *bool   `json:"crossing"`
+
+	Skew               *int64   `json:"skew_ns"` // B's first SYN minus A's, on this machine's clock
+	LaunchErrorA       *int64   `json:"launch_error_a_ns"`
+	LaunchErrorB       *int64   `json:"launch_error_b_ns"`
+	SYNsA              *int64   `json:"syns_on_wire_a"`
+	SYNsB              *int64   `json:"syns_on_wire_b"`
+	EstablishedAfter   *int64   `json:"established_after_ns"`   // the later side
+	AuthenticatedAfter *int64   `json:"authenticated_after_ns"` // the later side
+	Predicted          *float64 `json:"predicted_probability"`
+
+	UnsolicitedA *int64    `json:"unsolicited_a"` // TCP packets that A's box got unasked for
+	UnsolicitedB *int64    `json:"unsolicited_b"`
+	CoreLateness *int64    `json:"core_lateness_ns"` // how late the core forwarded at worst
+	Mappings     []Mapping `json:"mappings"`
+	Duration     int64     `json:"duration_ns"`
+
+	MeetA json.RawMessage `json:"meet_a"` // what `tcppunch meet` printed on each side
+	MeetB json.RawMessage `json:"meet_b"`
+}
+
+// Summary counts the valid trials.
+type Summary struct {
+	Trials             int        `json:"trials"` // run, invalid ones included
+	Valid              int        `json:"valid"`
+	Established        int        `json:"established"`
+	Success            *float64   `json:"success"` // share of the valid trials
+	CI95               [2]float64 `json:"ci95"`    // Wilson's interval of it
+	Diagnosed          int        `json:"diagnosed"`
+	DiagnosisCorrect   *float64   `json:"diagnosis_correct"` // share of the failures whose true cause is known
+	EstablishedAfter   Quantiles  `json:"established_after_ns"`
+	AuthenticatedAfter Quantiles  `json:"authenticated_after_ns"`
+	AbsSkew            Quantiles  `json:"abs_skew_ns"`
+
+	Verdicts map[string]int `json:"verdicts"`
+	Causes   map[string]int `json:"causes"`
+}
+
+// Quantiles of a measured quantity, nil where nothing was measured.
+type Quantiles struct {
+	P50 *int64 `json:"p50"`
+	P95 *int64 `json:"p95"`
+	P99 *int64 `json:"p99"`
+	Max *int64 `json:"max"`
+}
+
+// quantiles takes each by the nearest rank.
+func quantiles(values []int64) Quantiles {
+	if len(values) == 0 {
+		return Quantiles{}
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	at := func(q float64) *int64 {
+		return &sorted[max(int(math.Ceil(q*float64(len(sorted))))-1, 0)]
+	}
+	return Quantiles{P50: at(.50), P95: at(.95), P99: at(.99), Max: at(1)}
+}
+
+// wilson is the 95 % score interval of k successes in n (Wilson 1927).
+func wilson(k, n int) [2]float64 {
+	if n == 0 {
+		return [2]float64{0, 1}
+	}
+	const z = 1.959964 // normal quantile of 0.975
+	p, m := float64(k)/float64(n), float64(n)
+	center := (p + z*z/(2*m)) / (1 + z*z/m)
+	half := z / (1 + z*z/m) * math.Sqrt(p*(1-p)/m+z*z/(4*m*m))
+	return [2]float64{max(center-half, 0), min(center+half, 1)}
+}
+
+// Summarize counts trials.
+func Summarize(trials []Trial) Summary {
+	s := Summary{Trials: len(trials), Verdicts: map[string]int{}, Causes: map[string]int{}}
+	var established, authenticated, skews []int64
+	correct := 0
+	for _, t := range trials {
+		if !t.Valid {
+			continue
+		}
+		s.Valid++
+		count(s.Verdicts, t.Verdict)
+		count(s.Causes, t.Cause)
+		skews = appendKnown(skews, absolute(t.Skew))
+		if t.Established {
+			s.Established++
+			established = appendKnown(established, t.EstablishedAfter)
+			authenticated = appendKnown(authenticated, t.AuthenticatedAfter)
+		} else if t.TrueCause != nil {
+			s.Diagnosed++
+			if t.Cause != nil && *t.Cause == *t.TrueCause {
+				correct++
+			}
+		}
+	}
+	s.Success, s.DiagnosisCorrect = share(s.Established, s.Valid), share(correct, s.Diagnosed)
+	s.CI95 = wilson(s.Established, s.Valid)
+	s.EstablishedAfter, s.AuthenticatedAfter, s.AbsSkew = quantiles(established), quantiles(authenticated), quantiles(skews)
+	return s
+}
+
+func count(m map[string]int, word *string) {
+	if word != nil {
+		m[*word]++
+	}
+}
+
+func appendKnown(list []int64, v *int64) []int64 {
+	if v == nil {
+		return list
+	}
+	return append(list, *v)
+}
+
+func absolute(v *int64) *int64 {
+	if v == nil || *v >= 0 {
+		return v
+	}
+	n := -*v
+	return &n
+}
+
+func share(k, n int) *float64 {
+	if n == 0 {
+		return nil
+	}
+	f := float64(k) / float64(n)
+	return &f
+}
+
+// meetDocument is what the lab reads of `tcppunch meet --json`.
+type meetDocument struct {
+	Established        bool        `json:"established"`
+	Cause              *string     `json:"cause"`
+	Verdict            *string     `json:"verdict"`
+	Crossing           *bool       `json:"crossing"`
+	Local              *string     `json:"local"`
+	Remote             *string     `json:"remote"`
+	Reflexive          *string     `json:"reflexive"`
+	At                 *time.Time  `json:"at"`
+	LaunchError        *int64      `json:"launch_error_ns"`
+	Skew               *int64      `json:"skew_ns"`
+	SkewBound          *int64      `json:"skew_bound_ns"`
+	EstablishedAfter   *int64      `json:"established_after_ns"`
+	AuthenticatedAfter *int64      `json:"authenticated_after_ns"`
+	SYNs               *int64      `json:"syns_on_wire"`
+	Predicted          *float64    `json:"probability"`
+	Clock              *clockState `json:"clock"`
+	Error              *meetError  `json:"error"`
+}
+
+// clockState is the part of a sync document that the lab compares with the
+// truth. Offset is reference minus local.
+type clockState struct {
+	Offset      int64 `json:"offset_ns"`
+	Bound       int64 `json:"bound_ns"`
+	Uncertainty int64 `json:"uncertainty_ns"`
+}
+
+type meetError struct {
+	Kind    string `json:"kind"`
+	Message string `json:"message"`
+	Hint    string `json:"hint"`
+}
+
+// cause is why a side says it failed, from its report or from its error.
+func (m meetDocument) cause() *string {
+	if m.Cause == nil && m.Error != nil {
+		return &m.Error.Kind
+	}
+	return m.Cause
+}
+
+// mergeMeets makes one outcome of what the two sides say. Where they differ,
+// the failure counts, and of two numbers the larger.
+func mergeMeets(a, b meetDocument) Trial {
+	t := Trial{
+		Established: a.Established && b.Established,
+		Verdict:     worse(a.Verdict, b.Verdict), Crossing: both(a.Crossing, b.Crossing),
+		LaunchErrorA: a.LaunchError, LaunchErrorB: b.LaunchError, SYNsA: a.SYNs, SYNsB: b.SYNs,
+		EstablishedAfter: later(a.EstablishedAfter, b.EstablishedAfter), AuthenticatedAfter: later(a.AuthenticatedAfter, b.AuthenticatedAfter),
+		Predicted: a.Predicted,
+	}
+	if !t.Established {
+		t.Cause = commonCause(a.cause(), b.cause())
+	}
+	return t
+}
+
+// worse is a verdict on which both agree, or else the one that claims less
+// than a simultaneous open.
+func worse(a, b *string) *string {
+	if a == nil || b != nil && *a == "simultaneous-open" {
+		return b
+	}
+	return a
+}
+
+// both is true only where both know it.
+func both(a, b *bool) *bool {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	v := *a && *b
+	return &v
+}
+
+func later(a, b *int64) *int64 {
+	if a == nil || b == nil {
+		return nil
+	}
+	return new(max(*a, *b))
+}
+
+// commonCause prefers what names a reason to what only says that nothing came.
+func commonCause(a, b *string) *string {
+	for _, c := range []*string{a, b} {
+		if c != nil && *c != "peer-absent" && *c != "nat-filtered" && *c != "budget-spent" {
+			return c
+		}
+	}
+	if a != nil {
+		return a
+	}
+	return b
+}

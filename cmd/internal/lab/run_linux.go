@@ -1,0 +1,121 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+var errHung = errors.New("a node hung")
+
+// reruns is how many invalid trials are made up for: as many as were asked
+// for, so that a busy machine ends too.
+func reruns(trials int) int { return max(trials, 3) }
+
+// Run lets the two clients meet as often as the configuration says, each time
+// in a network of its own. It must be called in the supervisor. done, if not
+// nil, is told of every trial that has ended, in any order.
+func Run(ctx context.Context, c Config, done func(Trial)) (Document, error) {
+	c.Trials, c.Parallel = max(c.Trials, 1), max(c.Parallel, 1)
+	r := &runner{config: c, done: done, spare: reruns(c.Trials)}
+	ctx, r.stop = context.WithCancel(ctx)
+	defer r.stop()
+	r.results = make([][]Trial, c.Trials)
+	slots := make(chan struct{}, c.Parallel)
+	var all sync.WaitGroup
+	for i := range c.Trials {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			r.untilValid(ctx, i)
+		})
+	}
+	all.Wait()
+	return r.document()
+}
+
+type runner struct {
+	config Config
+	stop   context.CancelFunc
+	done   func(Trial)
+
+	mu      sync.Mutex
+	number  int // of trials begun
+	spare   int // reruns left
+	results [][]Trial
+	err     error
+}
+
+// untilValid runs one trial, and again while this machine was too slow for it.
+func (r *runner) untilValid(ctx context.Context, i int) {
+	for ctx.Err() == nil {
+		t, err := r.once(ctx)
+		r.mu.Lock()
+		if err != nil {
+			r.err = errors.Join(r.err, err)
+			r.stop()
+			r.mu.Unlock()
+			return
+		}
+		r.results[i] = append(r.results[i], t)
+		if r.done != nil {
+			r.done(t)
+		}
+		again := !t.Valid && r.spare > 0
+		if again {
+			r.spare--
+		}
+		r.mu.Unlock()
+		if !again {
+			return
+		}
+	}
+}
+
+func (r *runner) once(ctx context.Context) (result Trial, err error) {
+	dir, drop, err := r.directory()
+	if err != nil {
+		return Trial{}, err
+	}
+	defer drop()
+	t, err := newTrial(ctx, r.config, dir)
+	if err != nil {
+		return Trial{}, err
+	}
+	defer func() { err = errors.Join(err, t.close()) }()
+	return t.meet(ctx)
+}
+
+// directory is where a trial's files go, and what removes it if they are not
+// kept.
+func (r *runner) directory() (dir string, drop func(), err error) {
+	r.mu.Lock()
+	r.number++
+	number := r.number
+	r.mu.Unlock()
+	if r.config.Keep != "" {
+		dir = filepath.Join(r.config.Keep, fmt.Sprintf("trial-%03d", number))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return "", nil, fmt.Errorf("keep files: %w", err)
+		}
+		return dir, func() {}, nil
+	}
+	dir, err = os.MkdirTemp(os.Getenv(envDirectory), "trial-")
+	if err != nil {
+		return "", nil, fmt.Errorf("make temporary directory: %w", err)
+	}
+	return dir, func() { os.RemoveAll(dir) }, nil
+}
+
+func (r *runner) document() (Document, error) {
+	c := r.config
+	d := Document{A: c.A.Name, B: c.B.Name, Delay: int64(c.Delay), SkewA: int64(c.SkewA), SkewB: int64(c.SkewB), Trials: []Trial{}}
+	for _, list := range r.results {
+		d.Trials = append(d.Trials, list...)
+	}
+	d.Summary = Summarize(d.Trials)
+	return d, r.err
+}

@@ -1,0 +1,199 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lifeline is the descriptor in the supervisor whose end means that the
+// process which the user started is gone.
+const lifeline = 3
+
+// patience is how long the supervisor may take to end after Ctrl-C.
+const patience = 500 * time.Millisecond
+
+// directoryPrefix and the starter's process id begin the name of a lab's
+// temporary directory.
+const directoryPrefix = "tcppunch-lab-"
+
+// sweep removes the temporary directories of this user's labs that were killed
+// before they could do so themselves.
+func sweep() {
+	left, _ := filepath.Glob(filepath.Join(os.TempDir(), directoryPrefix+"*-*"))
+	for _, dir := range left {
+		number, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), directoryPrefix), "-")
+		pid, err := strconv.Atoi(number)
+		if err == nil && pid > 0 && ownedByUser(dir) && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			os.RemoveAll(dir)
+		}
+	}
+}
+
+func ownedByUser(path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && info.IsDir() && int(stat.Uid) == os.Getuid()
+}
+
+// enter starts the supervisor and waits for it. The thread that starts it must
+// live as long as it does, since the parent-death signal follows the thread
+// (prctl(2), PR_SET_PDEATHSIG).
+func enter(ctx context.Context, stdout io.Writer) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	sweep()
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", directoryPrefix, os.Getpid()))
+	if err != nil {
+		return fmt.Errorf("make temporary directory: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	alive, hold, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("make pipe: %w", err)
+	}
+	defer hold.Close()
+	cmd := supervisor(dir, stdout, alive)
+	err = cmd.Start()
+	alive.Close()
+	if err != nil {
+		return namespacesRefused(err)
+	}
+	return await(ctx, cmd)
+}
+
+func supervisor(dir string, stdout io.Writer, alive *os.File) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, stdout, os.Stderr
+	cmd.ExtraFiles = []*os.File{alive}
+	cmd.Env = append(os.Environ(), envSupervisor+"=1", envDirectory+"="+dir, fmt.Sprintf("%s=%d", envStarter, os.Getpid()))
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET,
+		Pdeathsig:  unix.SIGKILL,
+	}
+	if !mayMakeNamespaces() {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+	}
+	return cmd
+}
+
+// await carries Ctrl-C to the supervisor and its status back.
+func await(ctx context.Context, cmd *exec.Cmd) error {
+	ended := make(chan struct{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-ended:
+			return
+		case <-ctx.Done():
+		}
+		cmd.Process.Signal(os.Interrupt)
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			cmd.Process.Kill()
+		}
+	}()
+	err := cmd.Wait()
+	close(ended)
+	<-watched
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() >= 0 {
+		return &Ended{Status: exit.ExitCode()}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("the lab's supervisor: %w", err)
+	}
+	return &Ended{}
+}
+
+// mayMakeNamespaces says whether namespaces can be made without a user
+// namespace around them: CAP_SYS_ADMIN and CAP_NET_ADMIN are effective.
+func mayMakeNamespaces() bool {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&head, &data[0]); err != nil {
+		return false
+	}
+	const need = 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_NET_ADMIN
+	return data[0].Effective&need == need
+}
+
+// prepare makes the fresh supervisor's world its own.
+func prepare() error {
+	watchLifeline()
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return namespacesRefused(err)
+	}
+	// Where an outer container hides parts of /proc, the kernel refuses a new
+	// one; the old one shows other process numbers and serves otherwise.
+	unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	return nil
+}
+
+func watchLifeline() {
+	unix.CloseOnExec(lifeline)
+	pipe := os.NewFile(lifeline, "lifeline")
+	go func() {
+		pipe.Read(make([]byte, 1)) // nothing is ever written
+		os.Exit(130)
+	}()
+}
+
+// namespacesRefused finds out why a namespace could not be made.
+func namespacesRefused(err error) error {
+	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.ENOSPC) &&
+		!errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
+		return fmt.Errorf("start the lab's supervisor: %w", err)
+	}
+	missing, mend := whyRefused()
+	return &Unavailable{Missing: missing, Mend: mend, Err: err}
+}
+
+// limits are the switches of kernels and distributions that close namespaces
+// to ordinary users.
+var limits = []struct{ path, closed, missing, mend string }{
+	{"/proc/sys/user/max_user_namespaces", "0", "this machine allows no user namespaces", "sudo sysctl -w user.max_user_namespaces=15000"},
+	{"/proc/sys/user/max_net_namespaces", "0", "this machine allows no network namespaces", "sudo sysctl -w user.max_net_namespaces=15000"},
+	{"/proc/sys/kernel/unprivileged_userns_clone", "0", "this machine keeps user namespaces from ordinary users", "sudo sysctl -w kernel.unprivileged_userns_clone=1"},
+	{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "AppArmor takes the privileges from an ordinary user's namespaces", "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"},
+}
+
+func whyRefused() (missing, mend string) {
+	for _, l := range limits {
+		if value, err := os.ReadFile(l.path); err == nil && strings.TrimSpace(string(value)) == l.closed {
+			return l.missing, l.mend
+		}
+	}
+	if filtered() {
+		return "this process is filtered by seccomp, as in a container, and may not make namespaces",
+			"start the container with --privileged, or with --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
+	}
+	return "this machine does not let this user make namespaces", "run the command as root"
+}
+
+// filtered says whether a seccomp filter is on this process (proc(5)).
+func filtered() bool {
+	status, _ := os.ReadFile("/proc/self/status")
+	return strings.Contains(string(status), "\nSeccomp:\t2")
+}
