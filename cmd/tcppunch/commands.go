@@ -10,5 +10,6 @@ func commands() []*cli.Command {
 		secretCommand(),
 		syncCommand(),
 		captureCommand(),
+		labCommand(),
 	}
 }
