@@ -117,7 +117,15 @@ func runMeet(c *cli.Context) error {
 // configure reads what both kinds of meeting share.
 func (inv *invitation) configure() error {
 	c := inv.c
-	clock := timing.NewClock(c.Duration("clock-error"), c.Float64("clock-drift-ppm"))
+	clock, err := clockOf(c)
+	if err != nil {
+		return err
+	}
+	for _, n := range c.StringSlice("ntp") {
+		if err := timing.CheckServer(n); err != nil {
+			return usageError("--ntp: "+err.Error(), "such as --ntp 192.0.2.1 or --ntp [2001:db8::1]:123")
+		}
+	}
 	wish, err := parseWish(c.String("at"), clock.Now())
 	if err != nil {
 		return err
@@ -150,11 +158,10 @@ func (inv *invitation) configure() error {
 // byName meets a peer through the coordinator.
 func (inv *invitation) byName() (punch.Result, error) {
 	c := inv.c
-	address, err := rendezvous.ParseAddress(c.String("coordinator"))
-	if err != nil {
-		return punch.Result{}, usageError(err.Error(), "pass the string that 'tcppunch coordinator' printed after 'ready:'")
+	var err error
+	if inv.config.Coordinator, err = coordinatorAddress(c); err != nil {
+		return punch.Result{}, err
 	}
-	inv.config.Coordinator = address
 	if inv.config.Name, err = ownName(c); err != nil {
 		return punch.Result{}, err
 	}
@@ -168,6 +175,14 @@ func (inv *invitation) byName() (punch.Result, error) {
 		return punch.Result{}, err
 	}
 	return punch.Meet(c.Context, inv.config)
+}
+
+func coordinatorAddress(c *cli.Context) (rendezvous.Address, error) {
+	address, err := rendezvous.ParseAddress(c.String("coordinator"))
+	if err != nil {
+		return address, usageError(err.Error(), "pass the string that 'tcppunch coordinator' printed after 'ready:'")
+	}
+	return address, nil
 }
 
 func ownName(c *cli.Context) (string, error) {

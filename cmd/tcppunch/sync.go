@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"tcppunch/cmd/internal/rendezvous"
 	"tcppunch/timing"
 )
 
@@ -37,9 +38,11 @@ func syncCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "sync",
 		Usage: "measure how wrong this machine's clock is, with a bound",
-		Description: "Asks time servers (RFC 5905) and prints the offset of this clock. Without --ntp the NTP pool is\n" +
-			"asked. Public servers are asked at most twice, private ones --samples times. No clock is set.",
+		Description: "Asks time servers (RFC 5905) and prints the offset of this clock. Without --ntp and --coordinator\n" +
+			"the NTP pool is asked. Public servers are asked at most twice, private ones and the coordinator\n" +
+			"--samples times. No clock is set.",
 		Flags: append(clockFlags(),
+			&cli.StringFlag{Name: "coordinator", Usage: "ask this coordinator over its own connection, `KEY@HOST:PORT`"},
 			&cli.IntFlag{Name: "samples", Value: 8, Usage: "exchanges with each private server"},
 			jsonFlag,
 		),
@@ -89,15 +92,41 @@ func runSync(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	sources, err := ntpSources(c, clock, poolServers)
+	otherwise := poolServers
+	if c.String("coordinator") != "" {
+		otherwise = nil
+	}
+	sources, err := ntpSources(c, clock, otherwise)
 	if err != nil {
 		return err
+	}
+	if c.String("coordinator") != "" {
+		client, err := dialCoordinator(c, clock)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		sources = append(sources, client.Source())
 	}
 	e, err := timing.Sync(c.Context, clock, sources, c.Int("samples"), sampleSpacing)
 	if err != nil {
 		return err
 	}
 	return result(c, e, func(w io.Writer) error { return writeEstimate(w, e) })
+}
+
+// dialCoordinator connects to the coordinator for its time alone, under a key
+// that is forgotten afterwards.
+func dialCoordinator(c *cli.Context, clock *timing.Clock) (*rendezvous.Client, error) {
+	address, err := coordinatorAddress(c)
+	if err != nil {
+		return nil, err
+	}
+	identity, err := rendezvous.NewIdentity()
+	if err != nil {
+		return nil, err
+	}
+	return rendezvous.Dial(c.Context, address, identity, clock)
 }
 
 // writeEstimate says the offset in a sentence and shows the servers in a table.

@@ -229,7 +229,7 @@ func offsets(e timing.Estimate) []rendezvous.SourceOffset {
 		if s.Offset == nil || s.Bound == nil || s.Verdict == timing.Falseticker {
 			continue
 		}
-		o := rendezvous.SourceOffset{Name: s.Name, Offset: *s.Offset, Bound: *s.Bound}
+		o := rendezvous.SourceOffset{Name: s.Address, Offset: *s.Offset, Bound: *s.Bound}
 		if s.Delay != nil {
 			o.Delay = max(0, *s.Delay)
 		}

@@ -119,7 +119,7 @@ func (c *Client) sample(m timeExchange, arrived timing.Instant) timing.Sample {
 	return timing.Sample{
 		Server: CoordinatorSource,
 		T1:     time.Unix(0, m.Origin), T2: time.Unix(0, m.Receive), T3: time.Unix(0, m.Transmit),
-		T4: c.clock.At(arrived), Destination: arrived,
+		T4: c.clock.At(arrived), Destination: arrived, Precision: timing.Precision(),
 	}
 }
 
