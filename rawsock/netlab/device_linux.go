@@ -62,7 +62,7 @@ func (h handle) furnish(p PortConfig, index int) error {
 		return fmt.Errorf("set link %s up: %w", p.Name, err)
 	}
 	for _, a := range p.Addresses {
-		if err := h.addAddress(p.Name, a, 0); err != nil {
+		if err := h.addAddress(p.Name, a); err != nil {
 			return err
 		}
 	}

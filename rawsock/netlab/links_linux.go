@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -44,18 +47,58 @@ func (h handle) up(name string) error {
 }
 
 func (n *Namespace) addAddress(name string, p netip.Prefix) error {
-	return n.withHandle(func(h handle) error { return h.addAddress(name, p, 0) })
+	var listens bool
+	err := n.withHandle(func(h handle) error {
+		if err := h.addAddress(name, p); err != nil || p.Addr().Is4() {
+			return err
+		}
+		link, err := h.LinkByName(name)
+		if err != nil {
+			return fmt.Errorf("link %s: %w", name, err)
+		}
+		const deaf = unix.IFF_LOOPBACK | unix.IFF_NOARP
+		listens = link.Attrs().RawFlags&(deaf|unix.IFF_UP) == unix.IFF_UP
+		return nil
+	})
+	if err != nil || !listens {
+		return err
+	}
+	return n.do(func() error { awaitSolicitedNode(name, p.Addr()); return nil })
 }
 
-func (h handle) addAddress(name string, p netip.Prefix, flags int) error {
+// joinWait bounds the wait for a group that a link may never join, such as one
+// whose IPv6 is disabled.
+const joinWait = 200 * time.Millisecond
+
+// awaitSolicitedNode waits until the link listens to the solicited-node address
+// (RFC 4291 section 2.7.1) of addr. The kernel joins it from a work queue, some
+// time after it has accepted the address (addrconf_dad_start); neighbours who
+// ask before that ask again only after a second.
+func awaitSolicitedNode(link string, addr netip.Addr) {
+	a := addr.As16()
+	group := fmt.Sprintf("ff0200000000000000000001ff%x", a[13:])
+	for deadline := time.Now().Add(joinWait); time.Now().Before(deadline); time.Sleep(100 * time.Microsecond) {
+		joined, err := os.ReadFile("/proc/thread-self/net/igmp6")
+		if err != nil {
+			return // without /proc nobody can tell
+		}
+		for line := range strings.Lines(string(joined)) {
+			if f := strings.Fields(line); len(f) > 2 && f[1] == link && f[2] == group {
+				return
+			}
+		}
+	}
+}
+
+func (h handle) addAddress(name string, p netip.Prefix) error {
 	link, err := h.LinkByName(name)
 	if err != nil {
 		return fmt.Errorf("add address %v: link %s: %w", p, name, err)
 	}
+	address := &netlink.Addr{IPNet: ipNet(p)}
 	if p.Addr().Is6() {
-		flags |= unix.IFA_F_NODAD
+		address.Flags = unix.IFA_F_NODAD
 	}
-	address := &netlink.Addr{IPNet: ipNet(p), Flags: flags}
 	if err := h.AddrAdd(link, address); err != nil {
 		return fmt.Errorf("add address %v to %s: %w", p, name, err)
 	}
@@ -98,7 +141,7 @@ func veth(a *Namespace, aName string, b *Namespace, bName string) error {
 	if err := cable(a, aName, b, bName); err != nil {
 		return err
 	}
-	return errors.Join(a.up(aName), b.up(bName))
+	return errors.Join(a.up(aName), b.up(bName), a.carries(aName), b.carries(bName))
 }
 
 // cable connects two namespaces without setting the links up, with both ends
@@ -130,6 +173,30 @@ func (h handle) addVeth(name, peer string, peerNamespace int) error {
 	return h.LinkAdd(v)
 }
 
+// carrierWait is how long a link may take until it carries packets; the kernel
+// normally needs a few milliseconds, and one second when it rations link events
+// (net/core/link_watch.c).
+const carrierWait = 3 * time.Second
+
+// carries waits until a link is operational. Before that the kernel drops what
+// is sent on it without a word, which costs the first SYN and so one second.
+func (n *Namespace) carries(name string) error {
+	return n.withHandle(func(h handle) error {
+		for deadline := time.Now().Add(carrierWait); ; time.Sleep(100 * time.Microsecond) {
+			link, err := h.LinkByName(name)
+			if err != nil {
+				return fmt.Errorf("link %s: %w", name, err)
+			}
+			if link.Attrs().OperState == netlink.OperUp {
+				return nil
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("link %s:%s has no carrier after %v", n.name, name, carrierWait)
+			}
+		}
+	})
+}
+
 // bridge forwards at once because spanning tree is off, as it is by default:
 // a port then goes from blocking straight to forwarding (net/bridge/br_stp_if.c).
 func bridge(n *Namespace, name string, members []string) error {
@@ -148,6 +215,9 @@ func bridge(n *Namespace, name string, members []string) error {
 		}
 		return h.up(name)
 	})
+	if err == nil && len(members) > 0 {
+		err = n.carries(name)
+	}
 	if err != nil {
 		return fmt.Errorf("bridge %s:%s: %w", n.name, name, err)
 	}

@@ -67,5 +67,6 @@ func Veth(a *Namespace, aName string, b *Namespace, bName string) error {
 }
 
 // Bridge makes a switch out of links in a namespace. It forwards at once,
-// without spanning tree and without multicast snooping.
+// without spanning tree and without multicast snooping. Members must be up and
+// connected at their other end; without members it has no carrier yet.
 func Bridge(n *Namespace, name string, members ...string) error { return bridge(n, name, members) }

@@ -21,9 +21,14 @@ import (
 const insideVariable = "NETLABTEST_INSIDE"
 
 func run(m *testing.M) int {
-	if starter := os.Getenv(insideVariable); starter != "" {
+	if starter, settled, _ := strings.Cut(os.Getenv(insideVariable), " "); starter != "" {
 		root = starter == "0"
-		missing = settle()
+		if settled == "" {
+			missing = settle()
+			os.Setenv(insideVariable, starter+" settled")
+		} else {
+			missing = ""
+		}
 		return m.Run()
 	}
 	runtime.LockOSThread() // Pdeathsig watches the thread that starts the child
