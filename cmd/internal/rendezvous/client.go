@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tcppunch/timing"
@@ -18,7 +19,7 @@ import (
 const keepAlive = idleTimeout / 4
 
 // Client is one peer's connection to a coordinator. One goroutine may use it
-// at a time, apart from Close and the time Source.
+// at a time, apart from Close, Waiting and the time Source.
 type Client struct {
 	conn     *tls.Conn
 	clock    *timing.Clock
@@ -28,7 +29,7 @@ type Client struct {
 	events   chan message
 	done     chan struct{} // closed when the reader has ended
 	reason   error         // why it ended; read after done
-	lastTold string        // the newest reason for which the peer is not there
+	lastTold atomic.Value  // string: the newest reason for which the peer is not there
 }
 
 // Dial connects to a coordinator and checks its key. Its errors are of type
@@ -197,7 +198,7 @@ func (c *Client) Meet(ctx context.Context, peer string, key KeyID) (Presence, er
 		case err != nil:
 			return Presence{}, err
 		case m.Waiting != nil:
-			c.lastTold = m.Waiting.Reason
+			c.lastTold.Store(m.Waiting.Reason)
 		case m.Present != nil:
 			return *m.Present, nil
 		default:
@@ -207,7 +208,10 @@ func (c *Client) Meet(ctx context.Context, peer string, key KeyID) (Presence, er
 }
 
 // Waiting is the coordinator's newest reason for which the peer is not there.
-func (c *Client) Waiting() string { return c.lastTold }
+func (c *Client) Waiting() string {
+	reason, _ := c.lastTold.Load().(string)
+	return reason
+}
 
 // Exchange sends this peer's offer and waits for the other's.
 func (c *Client) Exchange(ctx context.Context, o SignedOffer) (Agreed, error) {
