@@ -54,7 +54,7 @@ type Candidate struct {
 // Side is one peer's part in a plan.
 type Side struct {
 	Behavior Behavior `json:"behavior"`
-	SYNs     int      `json:"syns"` // connection attempts that this side makes
+	SYNs     int      `json:"syns"` // connection attempts that this side makes; 0: it listens
 }
 
 // Plan divides a SYN budget between two peers.
