@@ -1,0 +1,82 @@
+package punch
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"tcppunch/captures"
+	"tcppunch/predict"
+	"tcppunch/predict/nat"
+)
+
+func TestCauseFollowsFromWhatThisPeerSaw(t *testing.T) {
+	attempts := func(list ...Outcome) []Attempt {
+		var made []Attempt
+		for _, o := range list {
+			made = append(made, Attempt{Outcome: o})
+		}
+		return made
+	}
+	steady := &NAT{Behavior: predict.Behavior{Mapping: nat.EndpointIndependent}}
+	hard := &NAT{Behavior: predict.Behavior{Mapping: nat.PerConnection}}
+	bound := pointer(40 * time.Millisecond)
+	remote := pointer(netip.MustParseAddrPort("203.0.113.1:5000"))
+	tests := []struct {
+		name   string
+		report Report
+		runner runner
+		want   Cause
+	}{
+		{"reset with unknown clocks", Report{Attempts: attempts(WasRefused)}, runner{}, ClockTooPoor},
+		{"reset with known clocks", Report{Attempts: attempts(WasRefused), SkewBound: bound}, runner{}, NATReset},
+		{"reset until the budget was spent", Report{Attempts: attempts(WasRefused), SkewBound: bound}, runner{failure: errBudget}, BudgetSpent},
+		{"reset after a late launch", Report{Attempts: attempts(WasRefused), SkewBound: bound, LaunchError: pointer(time.Second)}, runner{}, LaunchedLate},
+		{"silence behind steady NATs", Report{Attempts: attempts(Unanswered), NAT: steady, PeerNAT: steady}, runner{}, NATFiltered},
+		{"silence behind the peer's hard NAT", Report{Attempts: attempts(Unanswered), NAT: steady, PeerNAT: hard, Remote: remote}, runner{}, PortMispredicted},
+		{"an ICMP error", Report{Attempts: attempts(Unreachable)}, runner{}, NATICMP},
+		{"TCP stood, but the key was not proven", Report{Attempts: attempts(Stood), SkewBound: bound}, runner{unproven: true}, AuthFailed},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			m := &meeting{report: test.report}
+			got, text := m.cause(plan{}, []*runner{&test.runner}, nil)
+			if got != test.want || text == "" {
+				t.Errorf("got %s (%s), want %s", got, text, test.want)
+			}
+		})
+	}
+}
+
+func TestOutcomeOfAnAttempt(t *testing.T) {
+	for err, want := range map[error]Outcome{
+		nil: Stood,
+		os.NewSyscallError("connect", syscall.ECONNREFUSED): WasRefused,
+		os.NewSyscallError("connect", syscall.EHOSTUNREACH): Unreachable,
+		os.NewSyscallError("connect", syscall.ETIMEDOUT):    Unanswered,
+		fmt.Errorf("wait: %w", context.DeadlineExceeded):    Unanswered,
+		context.Canceled: Abandoned,
+	} {
+		if got := outcomeOf(err); got != want {
+			t.Errorf("%v: got %s, want %s", err, got, want)
+		}
+	}
+}
+
+func TestOnlyAProvenCrossingIsCalledOne(t *testing.T) {
+	for verdict, want := range map[captures.Verdict]*bool{
+		captures.VerdictSimultaneousOpen: pointer(true),
+		captures.VerdictLateCrossing:     pointer(false),
+		captures.VerdictThreeWay:         nil,
+		captures.VerdictUnknown:          nil,
+	} {
+		got := crossing(verdict)
+		if (got == nil) != (want == nil) || got != nil && *got != *want {
+			t.Errorf("%s: got %v, want %v", verdict, got, want)
+		}
+	}
+}
