@@ -40,6 +40,8 @@ type File struct {
 	Bytes     int64      `json:"bytes"`
 	CutShort  bool       `json:"cut_short"`
 	Problems  []string   `json:"problems"`
+
+	interfaces []Interface
 }
 
 // Analyze reads all sources, which are several vantage points of one or more
@@ -59,7 +61,7 @@ func Analyze(sources []Source, filter Filter) (Analysis, error) {
 	}
 	for _, h := range a.Handshakes() {
 		if filter.matches(h) {
-			nameVantages(h.Vantages, sources)
+			nameVantages(h.Vantages, out.Files)
 			out.Handshakes = append(out.Handshakes, h)
 			out.Summary[h.Verdict]++
 		}
@@ -84,7 +86,8 @@ func (a *Analyzer) readAll(index int, s Source) (File, error) {
 		}
 		break
 	}
-	for _, i := range r.Interfaces() {
+	file.interfaces = r.Interfaces()
+	for _, i := range file.interfaces {
 		if !slices.Contains(file.LinkTypes, i.LinkType) {
 			file.LinkTypes = append(file.LinkTypes, i.LinkType)
 		}
@@ -118,17 +121,35 @@ func (f *File) note(c FileCounts) {
 	}
 }
 
-func nameVantages(list []Vantage, sources []Source) {
+// nameVantages names each place by its file, by its interface where a file has
+// several, or both.
+func nameVantages(list []Vantage, files []File) {
+	inFile := map[int]int{}
+	for _, v := range list {
+		inFile[v.File]++
+	}
 	for i, v := range list {
-		list[i].Name = sources[v.File].Name
+		file := files[v.File]
+		name := file.Path
+		switch {
+		case len(file.interfaces) > 1 && v.Interface < len(file.interfaces) && file.interfaces[v.Interface].Name != "":
+			name = file.interfaces[v.Interface].Name
+			if len(files) > 1 {
+				name = file.Path + " " + name
+			}
+		case inFile[v.File] > 1:
+			name = fmt.Sprintf("%s interface %d", file.Path, v.Interface)
+		}
+		list[i].Name = name
 	}
 }
 
 func (f Filter) matches(h Handshake) bool {
 	host, port := !f.Host.IsValid(), f.Port == 0
+	wanted := f.Host.Unmap()
 	for _, v := range h.Vantages {
 		for _, end := range []netip.AddrPort{v.A, v.B} {
-			host = host || end.Addr() == f.Host.Unmap()
+			host = host || end.Addr() == wanted
 			port = port || end.Port() == f.Port
 		}
 	}

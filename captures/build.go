@@ -3,7 +3,6 @@ package captures
 import (
 	"net/netip"
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -48,7 +47,7 @@ func (f *facts) tries(side Side) (attempts, syns int, isn *uint32) {
 func (f *facts) vantages() []Vantage {
 	list := make([]Vantage, len(f.streams))
 	for i, s := range f.streams {
-		v := Vantage{File: s.key.file, Interface: s.key.place, Name: "file " + strconv.Itoa(s.key.file), A: s.key.low, B: s.key.high}
+		v := Vantage{File: s.key.file, Interface: s.key.place, A: s.key.low, B: s.key.high}
 		if !s.lowIsA {
 			v.A, v.B = v.B, v.A
 		}
@@ -108,48 +107,63 @@ func appendNAT(list []NAT, side Side, inside, outside netip.AddrPort) []NAT {
 	return append(list, n)
 }
 
-// margin is by how much the SYNs overlapped. An end answers the other's SYN, or
-// fails to, the moment it arrives; so where both ends answered, each SYN was in
-// flight from its own departure to that of the answer which it met. Both travel
-// the same way, and the delay cancels, up to its jitter: one vantage point
-// anywhere is enough. With a vantage point at each end it is exact, as far as
-// the files share a clock.
+// margin is by how much the SYNs overlapped. An end answers the other's SYN the
+// moment it arrives; so where both ends answered, each SYN could have been as
+// much later as lies between the other end's SYN and its SYN-ACK. Both travel
+// the same way and the delay cancels, up to its jitter, so that one vantage
+// point anywhere is enough, no clocks are compared, and at the ends it is exact.
 func (f *facts) margin(v Verdict) *time.Duration {
-	if v != VerdictSimultaneousOpen && v != VerdictLateCrossing {
-		return nil
-	}
-	if m := f.marginAtEnds(); m != nil {
-		return m
-	}
-	gap := func(from, to int) time.Duration { return f.segments[to].Time.Sub(f.segments[from].Time) }
-	if v == VerdictSimultaneousOpen {
-		m := min(gap(f.syn[SideA], f.synAck[SideA]), gap(f.syn[SideB], f.synAck[SideB]))
+	switch v {
+	case VerdictSimultaneousOpen:
+		gap := func(side Side) time.Duration {
+			return f.segments[f.synAck[side]].Time.Sub(f.segments[f.syn[side]].Time)
+		}
+		m := min(gap(SideA), gap(SideB))
 		return &m
+	case VerdictLateCrossing:
+		return f.marginMissed()
 	}
-	// The early end's SYN would have arrived half a round trip after its
-	// departure, the late end's SYN left half a round trip before it was seen to
-	// arrive; the sum needs the whole round trip only: SYN-ACK to its ACK.
+	return nil
+}
+
+// marginMissed is for a late crossing. Seen from a place x before the late end,
+// the early SYN would arrive x after it was seen, and the late one had left x
+// before it was seen; 2x is the time from SYN-ACK to ACK at that place. Nil
+// where no vantage point saw all four.
+func (f *facts) marginMissed() *time.Duration {
 	early := SideA
 	if f.synAck[early] < 0 {
 		early = SideB
 	}
-	if len(f.streams) > 1 || f.ack[early.Other()] < 0 {
-		return nil
+	late := early.Other()
+	var margin *time.Duration
+	for v := range f.streams {
+		place := v // from the early end to the late one: the last counts
+		if early == SideB {
+			place = len(f.streams) - 1 - v
+		}
+		syn, ok1 := f.seenAt(f.syn[early], place)
+		other, ok2 := f.seenAt(f.syn[late], place)
+		asked, ok3 := f.seenAt(f.synAck[early], place)
+		answered, ok4 := f.seenAt(f.ack[late], place)
+		if ok1 && ok2 && ok3 && ok4 {
+			m := syn.Sub(other) + answered.Sub(asked)
+			margin = &m
+		}
 	}
-	m := gap(f.synAck[early], f.ack[early.Other()]) - gap(f.syn[early], f.syn[early.Other()])
-	return &m
+	return margin
 }
 
-// marginAtEnds needs each SYN at its departure and at its arrival.
-func (f *facts) marginAtEnds() *time.Duration {
-	synA, synB := f.segments[f.syn[SideA]], f.segments[f.syn[SideB]]
-	atB, atA := synA.last(), synB.last()
-	end := len(f.streams) - 1
-	if end == 0 || atA.vantage != 0 || atB.vantage != end || f.streams[0].key.file == f.streams[end].key.file {
-		return nil
+func (f *facts) seenAt(flight, vantage int) (time.Time, bool) {
+	if flight < 0 {
+		return time.Time{}, false
 	}
-	m := min(atA.Time.Sub(synA.Time), atB.Time.Sub(synB.Time))
-	return &m
+	for _, s := range f.segments[flight].sightings {
+		if s.vantage == vantage {
+			return s.Time, true
+		}
+	}
+	return time.Time{}, false
 }
 
 // reset says who sent the RST that ended the opening. A RST whose hop count

@@ -100,17 +100,6 @@ func (f *flight) settle() {
 	f.Segment = nearest.Segment
 }
 
-// last is the sighting farthest from the sender.
-func (f flight) last() sighting {
-	far := f.sightings[0]
-	for _, s := range f.sightings {
-		if f.side == SideA && s.vantage > far.vantage || f.side == SideB && s.vantage < far.vantage {
-			far = s
-		}
-	}
-	return far
-}
-
 // orderByPath sorts vantage points from A to B. What A sent passes the nearer
 // one first, and what B sent passes it last; the mean over both directions
 // does not depend on an error between the clocks of two files.

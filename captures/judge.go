@@ -69,13 +69,25 @@ func choosePair(e exchange) pair {
 			continue
 		}
 		var p pair
-		p.isn[f.side], p.isn[f.side.Other()] = f.Seq, f.Ack-1
+		p.isn[f.side], p.isn[f.side.Other()] = f.Seq, e.acknowledged(f)
 		p.known = [3]bool{false, true, true}
 		if n := e.confirmations(p); n >= score {
 			score, best = n, p
 		}
 	}
 	return best
+}
+
+// acknowledged is the ISN that a SYN-ACK acknowledges: the number before its
+// ack, or, where the SYN carried data (RFC 7413), one that lies as far back as
+// that data is long.
+func (e exchange) acknowledged(synAck flight) uint32 {
+	for _, x := range e.segments {
+		if x.Kind == KindSyn && x.side == synAck.side.Other() && synAck.Ack-x.Seq-1 <= uint32(x.PayloadLen) {
+			return x.Seq
+		}
+	}
+	return synAck.Ack - 1
 }
 
 // confirmations counts the ends that sent what only an established end sends.
@@ -117,7 +129,7 @@ func setFirst(where *int, i int) {
 func (f *facts) note(i int, x flight) {
 	me, peer := x.side, x.side.Other()
 	mine := f.known[me] && x.Seq == f.isn[me]
-	acksPeer := f.known[peer] && x.Ack == f.isn[peer]+1
+	acksPeer := f.known[peer] && x.Ack-f.isn[peer]-1 <= f.synPayload(peer)
 	switch {
 	case x.Kind == KindSyn && mine:
 		setFirst(&f.syn[me], i)
@@ -140,21 +152,26 @@ func (f *facts) note(i int, x flight) {
 	}
 }
 
+// synPayload is how much data a side's SYN carried.
+func (f *facts) synPayload(side Side) uint32 {
+	if f.syn[side] < 0 {
+		return 0
+	}
+	return uint32(f.segments[f.syn[side]].PayloadLen)
+}
+
 // noteReset takes a RST that can end this opening: RST-ACK that acknowledges
 // the SYN (and its payload), or a RST whose number lies in the window that the
 // other side opened (RFC 9293 section 3.10.7).
 func (f *facts) noteReset(i int, x flight, acksPeer bool) {
 	me, peer := x.side, x.side.Other()
 	inWindow := f.known[me] && within(x.Seq, f.isn[me])
-	ofSyn := f.known[peer] && (acksPeer || x.Kind == KindRstAck && x.Ack-f.isn[peer]-1 <= maxSynPayload && x.Ack != 0)
+	ofSyn := acksPeer && x.Kind == KindRstAck
 	alone := x.Kind == KindRst && f.syn[peer] >= 0 && !f.known[me] // what a NAT or a filter may make up
 	if inWindow && x.Kind == KindRst || ofSyn || alone {
 		setFirst(&f.rst[me], i)
 	}
 }
-
-// maxSynPayload bounds the data that a SYN carries with TCP Fast Open.
-const maxSynPayload = 1500
 
 func (f *facts) has(list [3]int, side Side) bool { return list[side] >= 0 }
 

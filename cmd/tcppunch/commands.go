@@ -10,6 +10,7 @@ func commands() []*cli.Command {
 		secretCommand(),
 		syncCommand(),
 		captureCommand(),
+		analyzeCommand(),
 		labCommand(),
 	}
 }

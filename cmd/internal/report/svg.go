@@ -1,0 +1,117 @@
+package report
+
+import (
+	"fmt"
+	"html"
+	"io"
+	"strings"
+
+	"tcppunch/captures"
+)
+
+// The SVG's measures in pixels.
+const (
+	svgWidth  = 860
+	svgMargin = 120 // for the times beside the outer lanes
+	svgRow    = 20
+	svgTop    = 56
+)
+
+// svgStyle adapts to light and dark; a page that embeds the picture may set the
+// same variables.
+const svgStyle = `
+.ladder{font:12px ui-monospace,Menlo,Consolas,monospace;--ink:#1b2330;--faint:#8a94a3;--a:#0b6bcb;--b:#b4460f;--bad:#c0182b}
+@media (prefers-color-scheme:dark){.ladder{--ink:#e6e9ee;--faint:#7c8796;--a:#5db0ff;--b:#ff9d5c;--bad:#ff6b7a}}
+@media print{.ladder{--ink:#000;--faint:#666;--a:#0b4f99;--b:#8a330a;--bad:#a00}}
+.ladder text{fill:var(--ink)}.ladder .faint{fill:var(--faint)}
+.ladder .lane{stroke:var(--faint);stroke-width:1}.ladder .a{stroke:var(--a);fill:none;stroke-width:1.6}
+.ladder .b{stroke:var(--b);fill:none;stroke-width:1.6}.ladder .guess{stroke-dasharray:5 3}
+.ladder .head-a{fill:var(--a)}.ladder .head-b{fill:var(--b)}.ladder .lost{stroke:var(--bad);stroke-width:2}
+.ladder .cross{fill:none;stroke:var(--bad);stroke-width:1.6}`
+
+// SVG writes the ladder of one handshake as a picture that stands alone or
+// inside an HTML page.
+func SVG(w io.Writer, h captures.Handshake) error {
+	s := newScene(h)
+	var b strings.Builder
+	height := svgTop + s.rows*svgRow + 10
+	fmt.Fprintf(&b, `<svg class="ladder" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s">`,
+		svgWidth, height, svgWidth, height, html.EscapeString("Ladder of the opening: "+h.Verdict.String()))
+	fmt.Fprintf(&b, "<style>%s</style>", svgStyle)
+	s.svgLanes(&b, height)
+	for _, a := range s.arrows {
+		s.svgArrow(&b, a)
+	}
+	if x, y, ok := s.crossing(); ok {
+		fmt.Fprintf(&b, `<circle class="cross" cx="%.1f" cy="%.1f" r="7"><title>the two SYNs cross here</title></circle>`, s.svgX(x), svgY(y))
+	}
+	for _, t := range s.ticks {
+		s.svgTime(&b, t)
+	}
+	b.WriteString("</svg>\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (s scene) svgX(lane float64) float64 {
+	return svgMargin + lane*(svgWidth-2*svgMargin)/float64(len(s.lanes)-1)
+}
+
+func svgY(row float64) float64 { return svgTop + (row+0.5)*svgRow }
+
+func (s scene) svgLanes(b *strings.Builder, height int) {
+	for i, l := range s.lanes {
+		x := s.svgX(float64(i))
+		fmt.Fprintf(b, `<line class="lane" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/>`, x, x, svgTop-4, height-6)
+		head := l.address
+		switch i {
+		case 0:
+			head = "A " + head
+		case len(s.lanes) - 1:
+			head = "B " + head
+		}
+		fmt.Fprintf(b, `<text x="%.1f" y="20" text-anchor="middle" font-weight="bold">%s</text>`, x, html.EscapeString(head))
+		fmt.Fprintf(b, `<text class="faint" x="%.1f" y="38" text-anchor="middle">%s</text>`, x, html.EscapeString(l.name))
+	}
+}
+
+func (s scene) svgArrow(b *strings.Builder, a arrow) {
+	class, direction := "a", 1.0
+	if a.from == captures.SideB {
+		class, direction = "b", -1
+	}
+	for i := 1; i < len(a.points); i++ {
+		p, q := a.points[i-1], a.points[i]
+		guess := ""
+		if p.guessed || q.guessed {
+			guess = " guess"
+		}
+		fmt.Fprintf(b, `<line class="%s%s" x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f"/>`, class, guess,
+			s.svgX(float64(p.lane)), svgY(p.row), s.svgX(float64(q.lane)), svgY(q.row))
+	}
+	first, last := a.points[0], a.points[len(a.points)-1]
+	x, y := s.svgX(float64(last.lane)), svgY(last.row)
+	if a.lost {
+		end := x + direction*(s.svgX(1)-s.svgX(0))*0.5
+		fmt.Fprintf(b, `<line class="%s" x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f"/>`, class, x, y, end, y+8)
+		fmt.Fprintf(b, `<path class="lost" d="M%.1f %.1fl8 8m0-8l-8 8"/>`, end-4, y+4)
+	} else {
+		fmt.Fprintf(b, `<path class="head-%s" d="M%.1f %.1fl%.1f -4v8z"/>`, class, x, y, -direction*9)
+	}
+	anchor := "start"
+	if direction < 0 {
+		anchor = "end"
+	}
+	fmt.Fprintf(b, `<text x="%.1f" y="%.1f" text-anchor="%s">%s</text>`, s.svgX(float64(first.lane))+direction*8, svgY(first.row)-4, anchor, html.EscapeString(a.label))
+}
+
+func (s scene) svgTime(b *strings.Builder, t tick) {
+	if t.hidden || !t.last && t.lane != 0 {
+		return
+	}
+	x, anchor := s.svgX(float64(t.lane))-8, "end"
+	if t.last {
+		x, anchor = s.svgX(float64(t.lane))+8, "start"
+	}
+	fmt.Fprintf(b, `<text class="faint" x="%.1f" y="%.1f" text-anchor="%s">%s</text>`, x, svgY(t.row)+4, anchor, since(t.since, t.guessed))
+}

@@ -1,0 +1,292 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"tcppunch/captures"
+	"tcppunch/cmd/internal/report"
+)
+
+func analyzeCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "analyze",
+		Usage:     "say from capture files how TCP connections were opened, and what proves it",
+		ArgsUsage: "FILE…",
+		Args:      true,
+		Description: "Reads pcap and pcapng files; - is standard input. Several files are several vantage points\n" +
+			"of one exchange and must share a clock. Exit status 1: no opening of a TCP connection was found.",
+		Flags: []cli.Flag{
+			jsonFlag,
+			&cli.StringFlag{Name: "html", Usage: "write a page with ladders and evidence to `FILE`"},
+			&cli.StringFlag{Name: "svg", Usage: "write the first ladder as a picture to `FILE`"},
+			&cli.StringFlag{Name: "write", Usage: "write the packets of the openings, commented, to `FILE`.pcapng"},
+			&cli.StringFlag{Name: "host", Usage: "only openings with this IP `ADDRESS` on either side"},
+			&cli.IntFlag{Name: "port", Usage: "only openings with this `PORT` on either side"},
+			&cli.IntFlag{Name: "width", Usage: "columns of the ladder (default: those of the terminal, or 80)"},
+			&cli.BoolFlag{Name: "ascii", Usage: "draw ladders in plain ASCII"},
+		},
+		Action: analyze,
+	}
+}
+
+func analyze(c *cli.Context) error {
+	filter, err := analyzeFilter(c)
+	if err != nil {
+		return err
+	}
+	inputs, err := openInputs(c)
+	if err != nil {
+		return err
+	}
+	defer inputs.close()
+	a, err := captures.Analyze(inputs.sources(c.Context), filter)
+	if err != nil {
+		return readFailure(c.Context, err)
+	}
+	if err := writeAnalysisFiles(c, a, inputs); err != nil {
+		return err
+	}
+	if err := result(c, a, func(w io.Writer) error { return printAnalysis(c, w, a) }); err != nil {
+		return err
+	}
+	if len(a.Handshakes) == 0 {
+		return exitStatus(statusNo)
+	}
+	return nil
+}
+
+func analyzeFilter(c *cli.Context) (f captures.Filter, err error) {
+	if c.Args().Len() == 0 {
+		return f, usageError("name a capture file", "tcppunch analyze FILE…; - reads standard input")
+	}
+	if text := c.String("host"); text != "" {
+		if f.Host, err = netip.ParseAddr(text); err != nil {
+			return f, usageError(fmt.Sprintf("--host %q is not an IP address", text), "names are not looked up: give the address")
+		}
+	}
+	port := c.Int("port")
+	if port < 0 || port > 65535 {
+		return f, usageError(fmt.Sprintf("--port %d is not between 1 and 65535", port), "")
+	}
+	f.Port = uint16(port)
+	return f, nil
+}
+
+// input is one file, which --write reads a second time.
+type input struct {
+	name string
+	file *os.File      // nil: standard input
+	in   io.Reader     // standard input
+	kept *bytes.Buffer // what standard input gave, where it must be read again
+}
+
+type inputs []*input
+
+func openInputs(c *cli.Context) (list inputs, err error) {
+	for _, name := range c.Args().Slice() {
+		if name == "-" {
+			i := &input{name: "standard input", in: streamsOf(c).in}
+			if c.String("write") != "" {
+				i.kept = new(bytes.Buffer)
+				i.in = io.TeeReader(i.in, i.kept)
+			}
+			list = append(list, i)
+			continue
+		}
+		file, err := os.Open(name)
+		if err != nil {
+			list.close()
+			return nil, readFailure(c.Context, err)
+		}
+		list = append(list, &input{name: name, file: file})
+	}
+	return list, nil
+}
+
+func (l inputs) close() {
+	for _, i := range l {
+		if i.file != nil {
+			i.file.Close()
+		}
+	}
+}
+
+func (l inputs) sources(ctx context.Context) []captures.Source {
+	var list []captures.Source
+	for _, i := range l {
+		r := i.in
+		if i.file != nil {
+			r = i.file
+		}
+		list = append(list, captures.Source{Name: i.name, Reader: interruptible{ctx, r}})
+	}
+	return list
+}
+
+// again rewinds the inputs for a second reading.
+func (l inputs) again(ctx context.Context) ([]captures.Source, error) {
+	for _, i := range l {
+		if i.file == nil {
+			i.in = bytes.NewReader(i.kept.Bytes())
+		} else if _, err := i.file.Seek(0, io.SeekStart); err != nil {
+			return nil, fmt.Errorf("--write reads %s twice, which is not possible here: %w", i.name, err)
+		}
+	}
+	return l.sources(ctx), nil
+}
+
+// interruptible is a reader that gives up when the command is interrupted, even
+// while a pipe keeps silent.
+type interruptible struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (i interruptible) Read(p []byte) (int, error) {
+	if err := i.ctx.Err(); err != nil {
+		return 0, err
+	}
+	if f, ok := i.r.(*os.File); ok && f != os.Stdin {
+		return f.Read(p)
+	}
+	type answer struct {
+		data []byte
+		err  error
+	}
+	// Nothing ends a read of a silent standard input but the process itself,
+	// which is what follows an interruption.
+	done := make(chan answer, 1)
+	go func() {
+		data := make([]byte, len(p))
+		n, err := i.r.Read(data)
+		done <- answer{data[:n], err}
+	}()
+	select {
+	case got := <-done:
+		return copy(p, got.data), got.err
+	case <-i.ctx.Done():
+		return 0, i.ctx.Err()
+	}
+}
+
+// readFailure makes one sentence of why a file could not be read at all.
+func readFailure(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	f := &failure{Status: statusFailed, Kind: "unreadable", Message: report.Escape(err.Error())}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		f.Hint = "check the path"
+	case errors.Is(err, fs.ErrPermission):
+		f.Hint = "read it as the user who owns it"
+	case errors.Is(err, captures.ErrNotCapture):
+		f.Hint = "pcap and pcapng files are understood"
+	}
+	return f
+}
+
+// writeAnalysisFiles writes what --html, --svg and --write ask for.
+func writeAnalysisFiles(c *cli.Context, a captures.Analysis, in inputs) error {
+	if name := c.String("html"); name != "" {
+		err := writeFile(name, func(w io.Writer) error {
+			return report.HTML(w, "How the connections were opened", report.AnalysisSections(a)...)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if name := c.String("svg"); name != "" && len(a.Handshakes) > 0 {
+		if err := writeFile(name, func(w io.Writer) error { return report.SVG(w, a.Handshakes[0]) }); err != nil {
+			return err
+		}
+	}
+	name := c.String("write")
+	if name == "" || len(a.Handshakes) == 0 {
+		return nil
+	}
+	sources, err := in.again(c.Context)
+	if err != nil {
+		return err
+	}
+	return writeFile(name, func(w io.Writer) error { return captures.Annotate(w, a, sources) })
+}
+
+// writeFile creates a file that its owner alone can read: captures and reports
+// tell who talked to whom.
+func writeFile(name string, write func(io.Writer) error) error {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	buffered := bufio.NewWriter(file)
+	err = errors.Join(write(buffered), buffered.Flush(), file.Close())
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+func printAnalysis(c *cli.Context, w io.Writer, a captures.Analysis) error {
+	for _, f := range a.Files {
+		for _, problem := range f.Problems {
+			streamsOf(c).say("%s: %s", report.Escape(f.Path), problem)
+		}
+	}
+	options := report.LadderOptions{Width: ladderWidth(c, w), ASCII: c.Bool("ascii")}
+	buffered := bufio.NewWriter(w)
+	for i, h := range a.Handshakes {
+		if len(a.Handshakes) > 1 {
+			fmt.Fprintf(buffered, "== %d of %d ==\n", i+1, len(a.Handshakes))
+		}
+		if err := report.Ladder(buffered, h, options); err != nil {
+			return err
+		}
+		fmt.Fprintln(buffered)
+	}
+	fmt.Fprintln(buffered, summaryLine(a))
+	return buffered.Flush()
+}
+
+// ladderWidth is --width, or that of the terminal, or 80; a ladder gains
+// nothing beyond 120.
+func ladderWidth(c *cli.Context, w io.Writer) int {
+	if n := c.Int("width"); n > 0 {
+		return n
+	}
+	if f, ok := w.(*os.File); ok {
+		if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 {
+			return min(columns, 120)
+		}
+	}
+	return 80
+}
+
+func summaryLine(a captures.Analysis) string {
+	packets := 0
+	for _, f := range a.Files {
+		packets += f.Packets
+	}
+	var parts []string
+	for v := captures.VerdictUnknown; v <= captures.VerdictIncomplete; v++ {
+		if n := a.Summary[v]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", v, n))
+		}
+	}
+	if parts == nil {
+		return fmt.Sprintf("no opening of a TCP connection in %d packets", packets)
+	}
+	return fmt.Sprintf("openings: %s; %d packets", strings.Join(parts, ", "), packets)
+}
