@@ -138,13 +138,17 @@ func TestConnectTakesOneRoundTrip(t *testing.T) {
 		n := newNetwork(t, k, netlab.Link{Delay: oneWay / 2})
 		for _, to := range []netip.Prefix{b4, b6} {
 			l := listen(t, n.b, to.Addr())
-			c, took, err := dial(n.a, l.Addr().String())
-			if err != nil {
-				t.Fatalf("dial %v: %v", to, err)
+			best := time.Hour // of three, since the machine may be busy
+			for range 3 {
+				c, took, err := dial(n.a, l.Addr().String())
+				if err != nil {
+					t.Fatalf("dial %v: %v", to, err)
+				}
+				c.Close()
+				best = min(best, took)
 			}
-			c.Close()
-			if took < 2*oneWay || took > 3*oneWay {
-				t.Errorf("connect to %v: got %v, want %v to %v", to, took, 2*oneWay, 3*oneWay)
+			if best < 2*oneWay || best > 3*oneWay {
+				t.Errorf("connect to %v: got %v, want %v to %v", to, best, 2*oneWay, 3*oneWay)
 			}
 		}
 	})
@@ -176,8 +180,8 @@ func TestDelayIsExactByTheCoresOwnTimestamps(t *testing.T) {
 		slices.Sort(late)
 		median := late[len(late)/2]
 		t.Logf("lateness: median %v, worst %v; core says %+v", median, late[len(late)-1], n.core.Lateness())
-		if late[0] < 0 || median > 2*time.Millisecond {
-			t.Errorf("lateness: got least %v, median %v, want 0 to 2ms", late[0], median)
+		if late[0] < 0 || median > 5*time.Millisecond {
+			t.Errorf("lateness: got least %v, median %v, want 0 to 5ms", late[0], median)
 		}
 	})
 }
@@ -294,5 +298,61 @@ func TestAttachRefusesWhatCannotBe(t *testing.T) {
 	}
 	if err := c.Attach(netlab.PortConfig{Namespace: ns, Name: "a4"}); err == nil {
 		t.Error("attach after start: got no error")
+	}
+}
+
+func TestChecksumsLeftToHardwareAreCompleted(t *testing.T) {
+	n := newNetwork(t, netlab.Packet, netlab.Link{})
+	for ns, link := range map[*netlab.Namespace]string{n.a: "a0", n.b: "b0"} {
+		if err := ns.Do(func() error { return netlab.LeaveChecksumsToHardware(link) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sent := bytes.Repeat([]byte("odd"), 3333)
+	if got := transfer(t, n, sent); !bytes.Equal(got, sent) {
+		t.Errorf("got %d bytes, want the %d that were sent", len(got), len(sent))
+	}
+	for _, p := range n.of(netlab.Entered) {
+		if !wholeChecksum(p.Packet) {
+			t.Fatalf("got a packet with a wrong checksum: %x", p.Packet)
+		}
+	}
+}
+
+// wholeChecksum tells whether the TCP checksum of an IPv6 packet without
+// extension headers is right: then all words add up to 0xffff.
+func wholeChecksum(p []byte) bool {
+	sum := uint32(p[6]) + uint32(len(p)-40)
+	for i, b := range p[8:] {
+		sum += uint32(b) << (8 * (1 - i%2))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return sum == 0xffff
+}
+
+func TestStatisticsStartAnew(t *testing.T) {
+	n := newNetwork(t, netlab.Auto, netlab.Link{})
+	echo(t, n, 1)
+	if l := n.core.Lateness(); l.Delivered == 0 || l.Max == 0 {
+		t.Errorf("got %+v, want packets", l)
+	}
+	n.core.ResetLateness()
+	if l := n.core.Lateness(); l.Delivered > 2 { // the end of the connection may still be under way
+		t.Errorf("after reset: got %+v", l)
+	}
+}
+
+func TestALabOpensAndClosesQuickly(t *testing.T) {
+	start := time.Now()
+	n := newNetwork(t, netlab.Auto, netlab.Link{})
+	opened := time.Now()
+	if err := errors.Join(n.core.Close(), n.a.Close(), n.b.Close()); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("opened in %v, closed in %v", opened.Sub(start), time.Since(opened))
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("got %v, want less than 2 s", took)
 	}
 }

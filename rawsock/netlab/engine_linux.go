@@ -191,8 +191,11 @@ func (e *engine) emit(p *port, emissions []Emission, now instant) {
 			e.discard(p, b, causeMalformed, now)
 		case m.Direction == Outbound:
 			e.enter(p, b, h, now)
+		case m.Direction != Inbound:
+			e.discard(p, b, causeMalformed, now)
+		case p.device.write(b) != nil:
+			e.discard(p, b, causeOverflow, now)
 		default:
-			e.write(p, b)
 			e.recycle(b)
 		}
 	}
@@ -268,23 +271,21 @@ func (e *engine) send() {
 }
 
 func (e *engine) deliver(f flight, now instant) {
-	p := e.ports[f.to]
-	passage := Passage{ID: f.id, From: e.name(f.from), To: p.Name, Due: f.due, Event: Delivered, Packet: f.buffer[headroom:]}
-	e.stats.delivered(now.at - f.due)
-	if p.Middlebox != nil {
+	p, packet := e.ports[f.to], f.buffer[headroom:]
+	passage := Passage{ID: f.id, From: e.name(f.from), To: p.Name, Due: f.due, Event: Delivered, Packet: packet}
+	switch {
+	case p.Middlebox != nil:
+		e.stats.delivered(now.at - f.due)
 		e.observe(passage, now) // first, because the middlebox may change the packet
-		e.emit(p, p.Middlebox.Process(f.buffer[headroom:], Inbound, now.wall), now)
-	} else {
-		e.write(p, f.buffer)
+		e.emit(p, p.Middlebox.Process(packet, Inbound, now.wall), now)
+	case p.device.write(f.buffer) == nil:
+		e.stats.delivered(now.at - f.due)
 		e.observe(passage, now)
+	default:
+		passage.Event = Discarded
+		e.drop(passage, causeOverflow, now)
 	}
 	e.recycle(f.buffer)
-}
-
-func (e *engine) write(p *port, b []byte) {
-	if p.device.write(b) != nil {
-		e.stats.dropped(causeOverflow)
-	}
 }
 
 // expire tells middleboxes whose deadline has come.

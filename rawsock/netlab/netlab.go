@@ -103,7 +103,7 @@ const (
 	Lost               // the link lost it
 	TTLExceeded        // its TTL or hop limit ran out at a hop
 	Unreachable        // no port has its destination
-	Discarded          // it was malformed, not unicast, or the device had no room
+	Discarded          // it was malformed, not unicast, or the device had no room or was down
 )
 
 var eventNames = [...]string{"unknown", "entered", "delivered", "lost", "ttl-exceeded", "unreachable", "discarded"}
@@ -133,5 +133,5 @@ type Drops struct {
 	Lost, TTLExceeded, Unreachable uint64
 	Malformed                      uint64 // not a whole IP packet, or larger than the link's MTU
 	NotUnicast                     uint64 // multicast, link-local and unspecified are ignored
-	Overflow                       uint64 // a device queue was full
+	Overflow                       uint64 // a device had no room or was down
 }
