@@ -110,12 +110,15 @@ func (r *runner) directory() (dir string, drop func(), err error) {
 	return dir, func() { os.RemoveAll(dir) }, nil
 }
 
-func (r *runner) document() (Document, error) {
-	c := r.config
+func (r *runner) document() (Document, error) { return describe(r.config, r.results), r.err }
+
+// describe puts the trials into a document, in the order in which they were
+// asked for.
+func describe(c Config, results [][]Trial) Document {
 	d := Document{A: c.A.Name, B: c.B.Name, Delay: int64(c.Delay), SkewA: int64(c.SkewA), SkewB: int64(c.SkewB), Trials: []Trial{}}
-	for _, list := range r.results {
+	for _, list := range results {
 		d.Trials = append(d.Trials, list...)
 	}
 	d.Summary = Summarize(d.Trials)
-	return d, r.err
+	return d
 }

@@ -80,6 +80,28 @@ func (s Scenario) edge(side string) []netip.Prefix {
 	return list
 }
 
+// sidesOf are the edges, and what the clients' own addresses are behind them.
+func sidesOf(s Scenario) edges {
+	e := edgesOf(s)
+	for _, n := range s.Nodes {
+		switch n.Name {
+		case "a":
+			e.a = append(e.a, hosts(n)...)
+		case "b":
+			e.b = append(e.b, hosts(n)...)
+		}
+	}
+	return e
+}
+
+func hosts(n Node) []netip.Prefix {
+	var list []netip.Prefix
+	for _, a := range n.addresses() {
+		list = append(list, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return list
+}
+
 // between says from which side to the other a packet goes; 0 if it is another.
 func (e edges) between(h header) byte {
 	switch {

@@ -1,0 +1,163 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"tcppunch/captures"
+)
+
+// capture is one exchange seen from all vantage points.
+type capture struct {
+	interfaces []captures.Interface
+	packets    []captures.Packet
+	handshake  *captures.Handshake // nil if none was seen
+}
+
+// mergeCaptures reads the files of all vantage points, judges what is in them,
+// and keeps of the packets those that the two sides exchanged.
+func mergeCaptures(t *trial) (c capture, err error) {
+	who := sidesOf(t.network.Scenario)
+	files := map[[2]int]int{} // file and number in it → place in packets
+	for i, v := range vantages {
+		packets, link, err := readCapture(t.file(v.file))
+		if err != nil {
+			return c, fmt.Errorf("%s: %w", v.name, err)
+		}
+		c.interfaces = append(c.interfaces, captures.Interface{Name: v.name, LinkType: link.LinkType, SnapLen: link.SnapLen})
+		for k, p := range packets {
+			h, ok := parseHeader(withoutLink(p.Data, link.LinkType))
+			from := who.between(h)
+			if !ok || from == 0 {
+				continue
+			}
+			p.Interface, p.Comments = i, []string{fmt.Sprintf("%s from client %c, at %s", kindOf(p.Data, link.LinkType), from, v.name)}
+			files[[2]int{i, k + 1}] = len(c.packets)
+			c.packets = append(c.packets, p)
+		}
+	}
+	if err := c.judge(t, files); err != nil {
+		return c, err
+	}
+	slices.SortStableFunc(c.packets, func(a, b captures.Packet) int { return a.Time.Compare(b.Time) })
+	return c, nil
+}
+
+// judge finds the exchange and writes on each packet what it is.
+func (c *capture) judge(t *trial, places map[[2]int]int) error {
+	var sources []captures.Source
+	for _, v := range vantages {
+		f, err := os.Open(t.file(v.file))
+		if err != nil {
+			return fmt.Errorf("read capture: %w", err)
+		}
+		defer f.Close()
+		sources = append(sources, captures.Source{Name: v.name, Reader: f})
+	}
+	all, err := captures.Analyze(sources, captures.Filter{})
+	if err != nil {
+		return fmt.Errorf("analyse captures: %w", err)
+	}
+	c.handshake = chosen(all.Handshakes, places)
+	if c.handshake != nil {
+		c.comment(places)
+	}
+	return nil
+}
+
+// chosen is the exchange between the two sides: the one seen from most places,
+// and of those the one that stood.
+func chosen(list []captures.Handshake, places map[[2]int]int) *captures.Handshake {
+	var best *captures.Handshake
+	score := func(h *captures.Handshake) int {
+		n := 2 * len(h.Vantages)
+		if h.Established != nil && *h.Established {
+			n++
+		}
+		return n
+	}
+	for i, h := range list {
+		if _, ours := places[[2]int{h.Events[0].File, h.Events[0].Packet}]; !ours {
+			continue
+		}
+		if best == nil || score(&list[i]) > score(best) {
+			best = &list[i]
+		}
+	}
+	return best
+}
+
+// comment notes on packets what they prove.
+func (c *capture) comment(places map[[2]int]int) {
+	for _, e := range c.handshake.Evidence {
+		if i, ok := places[[2]int{e.File, e.Packet}]; ok {
+			c.packets[i].Comments = append(c.packets[i].Comments, "evidence: "+e.Text)
+		}
+	}
+}
+
+// kindOf names what a frame carries.
+func kindOf(frame []byte, link captures.LinkType) string {
+	segment, err := captures.NewDecoder().Decode(link, frame)
+	if err != nil {
+		return "frame"
+	}
+	return strings.ToUpper(segment.Kind.String())
+}
+
+func readCapture(path string) (list []captures.Packet, link captures.Interface, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, link, fmt.Errorf("read capture: %w", err)
+	}
+	defer f.Close()
+	r, err := captures.NewReader(f)
+	if err != nil {
+		return nil, link, err
+	}
+	for {
+		p, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, link, err
+		}
+		p.Data = slices.Clone(p.Data)
+		list = append(list, p)
+	}
+	if i := r.Interfaces(); len(i) > 0 {
+		link = i[0]
+	}
+	return list, link, nil
+}
+
+// withoutLink is the IP packet in a frame of an Ethernet or a TUN device.
+func withoutLink(frame []byte, link captures.LinkType) []byte {
+	const ethernet, sll, sll2 = 14, 16, 20
+	skip := map[captures.LinkType]int{captures.LinkEthernet: ethernet, captures.LinkSLL: sll, captures.LinkSLL2: sll2}[link]
+	return frame[min(skip, len(frame)):]
+}
+
+// write makes the merged file, which only its owner can read.
+func (c capture) write(path string) (err error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("write the exchange: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	w, err := captures.NewWriter(f, c.interfaces...)
+	if err != nil {
+		return err
+	}
+	for _, p := range c.packets {
+		if err := w.WritePacket(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
