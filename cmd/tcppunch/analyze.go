@@ -28,7 +28,7 @@ func analyzeCommand() *cli.Command {
 		Description: "Reads pcap and pcapng files; - is standard input. Several files are several vantage points\n" +
 			"of one exchange and must share a clock. Exit status 1: no opening of a TCP connection was found.",
 		Flags: []cli.Flag{
-			jsonFlag,
+			jsonFlag(),
 			&cli.StringFlag{Name: "html", Usage: "write a page with ladders and evidence to `FILE`"},
 			&cli.StringFlag{Name: "svg", Usage: "write the first ladder as a picture to `FILE`"},
 			&cli.StringFlag{Name: "write", Usage: "write the packets of the openings, commented, to `FILE`.pcapng"},

@@ -11,8 +11,11 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// jsonFlag is shared by all commands that print a result.
-var jsonFlag = &cli.BoolFlag{Name: "json", Usage: "print one JSON document instead of text"}
+// jsonFlag is shared by all commands that print a result. Flags keep what was
+// parsed, so each command has its own.
+func jsonFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "json", Usage: "print one JSON document instead of text"}
+}
 
 func newApp() *cli.App {
 	app := &cli.App{

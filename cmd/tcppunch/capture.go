@@ -32,7 +32,7 @@ func captureCommand() *cli.Command {
 			&cli.IntFlag{Name: "snaplen", Usage: "`BYTES` kept of each packet", Value: 256},
 			&cli.DurationFlag{Name: "duration", Usage: "end after this `TIME`; otherwise with Ctrl-C"},
 			&cli.Uint64Flag{Name: "count", Usage: "end after this many packets, `N`"},
-			jsonFlag,
+			jsonFlag(),
 		},
 		Action: capture,
 	}

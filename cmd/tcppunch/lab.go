@@ -54,7 +54,7 @@ func labCommand() *cli.Command {
 			&cli.StringFlag{Name: "write", Value: "tcppunch-lab.pcapng", Usage: "write the exchange, seen from four places, to `FILE`"},
 			&cli.StringFlag{Name: "html", Value: "tcppunch-lab.html", Usage: "write the explained exchange to `FILE`"},
 			&cli.BoolFlag{Name: "no-files", Usage: "write no files"},
-			jsonFlag,
+			jsonFlag(),
 		},
 		Action:      demonstrate,
 		Subcommands: []*cli.Command{labRunCommand(), labProfilesCommand(), labShellCommand(), labDoctorCommand(), labTimeServerCommand()},

@@ -17,7 +17,7 @@ func labDoctorCommand() *cli.Command {
 	return &cli.Command{
 		Name:   "doctor",
 		Usage:  "tell what this machine allows for the lab, and the command that mends each lack",
-		Flags:  []cli.Flag{jsonFlag},
+		Flags:  []cli.Flag{jsonFlag()},
 		Action: labDoctor,
 	}
 }

@@ -14,7 +14,7 @@ func labProfilesCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "profiles",
 		Usage: "list the networks that a side of the lab can have",
-		Flags: []cli.Flag{jsonFlag},
+		Flags: []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
 			list := lab.Profiles()
 			return result(c, map[string]any{"profiles": list}, func(w io.Writer) error { return writeProfiles(w, list) })

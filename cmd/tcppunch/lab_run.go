@@ -36,7 +36,7 @@ func labRunCommand() *cli.Command {
 			&cli.IntFlag{Name: "trials", Value: 1, Usage: "meetings, each in a network of its own"},
 			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "meetings at a time; more cost precision"},
 			&cli.StringFlag{Name: "keep", Usage: "keep captures, reports and logs of every trial in `DIR`"},
-			jsonFlag,
+			jsonFlag(),
 		},
 		Action: labRun,
 	}

@@ -54,7 +54,7 @@ func meetFlags() []cli.Flag {
 		&cli.StringFlag{Name: "json-file", Usage: "write the JSON report to `FILE`"},
 		&cli.BoolFlag{Name: "json-stream", Usage: "print each step as a JSON line, and the report as the last one"},
 		stateFlag(),
-		jsonFlag,
+		jsonFlag(),
 	)
 }
 

@@ -44,7 +44,7 @@ func syncCommand() *cli.Command {
 		Flags: append(clockFlags(),
 			&cli.StringFlag{Name: "coordinator", Usage: "ask this coordinator over its own connection, `KEY@HOST:PORT`"},
 			&cli.IntFlag{Name: "samples", Value: 8, Usage: "exchanges with each private server"},
-			jsonFlag,
+			jsonFlag(),
 		),
 		Action: runSync,
 	}
