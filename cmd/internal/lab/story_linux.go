@@ -11,22 +11,20 @@ import (
 
 // picture shows the network of the demonstration.
 func picture(c Config) string {
-	half := c.Delay / 2
 	core := fmt.Sprintf("%v one way", c.Delay)
 	if c.Delay == 0 {
 		core = "plain wires"
 	}
-	return fmt.Sprintf(`One machine, seven network namespaces, two real Linux NATs (nftables masquerade,
-what nobody asked for is dropped), and an internet of %s between any two hosts:
+	return fmt.Sprintf(`Two clients, two real Linux NATs (nftables: masquerade, and what nobody asked for
+is dropped) and an internet between them (%s between any two hosts),
+each in a network namespace of its own on this machine:
 
-                     coordinator      time server
-                     %s       %s
-                          |               |  %v
-   client a    NAT a      |               |      NAT b    client b
-   %s -- %s --+---------------+-- %s -- %s
-                 %v                     %v
+  client a ------ NAT a ---------- internet ---------- NAT b ------ client b
+  %-15s %-15s      |    |      %15s %15s
+                               |    +-- time server %s
+                               +-- coordinator %s
 
-`, core, coordinator4, timeServer4, half, host(siteA.lan, 2).Addr(), siteA.wan, siteB.wan, host(siteB.lan, 2).Addr(), half, half)
+`, core, host(siteA.lan, 2).Addr(), siteA.wan, siteB.wan, host(siteB.lan, 2).Addr(), timeServer4, coordinator4)
 }
 
 // tell says what happened, in the order in which it did.
@@ -100,11 +98,27 @@ func (s story) tellExchange(w io.Writer) error {
 		fmt.Fprintf(w, "   no exchange was captured\n\n")
 		return nil
 	}
+	if c := s.first(); c != "" {
+		fmt.Fprintf(w, "A here is client %s, whose SYN left first.\n\n", c)
+	}
 	if err := report.Ladder(w, *s.capture.handshake, report.LadderOptions{Width: 100}); err != nil {
 		return err
 	}
 	fmt.Fprintln(w)
 	return nil
+}
+
+// first is the client that the ladder calls A.
+func (s story) first() string {
+	for _, v := range s.capture.handshake.Vantages {
+		switch {
+		case v.A.String() == word(s.a.Local):
+			return "a"
+		case v.A.String() == word(s.b.Local):
+			return "b"
+		}
+	}
+	return ""
 }
 
 func (s story) tellMappings(w io.Writer) {
