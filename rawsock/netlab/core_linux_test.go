@@ -263,7 +263,8 @@ func TestLossOfOneDropsAll(t *testing.T) {
 }
 
 func TestUnknownDestinationIsUnreachable(t *testing.T) {
-	n := newNetwork(t, netlab.Auto, netlab.Link{})
+	// With a delay, since TCP only notes an error that comes during connect(2).
+	n := newNetwork(t, netlab.Auto, netlab.Link{Delay: time.Millisecond})
 	for _, to := range []string{"198.51.100.77:9", "[2001:db8:c::1]:9"} {
 		_, _, err := dial(n.a, to)
 		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {

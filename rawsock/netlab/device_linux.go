@@ -61,6 +61,11 @@ func (h handle) furnish(p PortConfig, index int) error {
 	if err := h.LinkSetUp(link); err != nil {
 		return fmt.Errorf("set link %s up: %w", p.Name, err)
 	}
+	if link.Type() == "veth" { // a TUN device has its carrier from the beginning
+		if err := h.carries(p.Name); err != nil {
+			return err
+		}
+	}
 	for _, a := range p.Addresses {
 		if err := h.addAddress(p.Name, a); err != nil {
 			return err

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -47,47 +45,7 @@ func (h handle) up(name string) error {
 }
 
 func (n *Namespace) addAddress(name string, p netip.Prefix) error {
-	var listens bool
-	err := n.withHandle(func(h handle) error {
-		if err := h.addAddress(name, p); err != nil || p.Addr().Is4() {
-			return err
-		}
-		link, err := h.LinkByName(name)
-		if err != nil {
-			return fmt.Errorf("link %s: %w", name, err)
-		}
-		const deaf = unix.IFF_LOOPBACK | unix.IFF_NOARP
-		listens = link.Attrs().RawFlags&(deaf|unix.IFF_UP) == unix.IFF_UP
-		return nil
-	})
-	if err != nil || !listens {
-		return err
-	}
-	return n.do(func() error { awaitSolicitedNode(name, p.Addr()); return nil })
-}
-
-// joinWait bounds the wait for a group that a link may never join, such as one
-// whose IPv6 is disabled.
-const joinWait = 200 * time.Millisecond
-
-// awaitSolicitedNode waits until the link listens to the solicited-node address
-// (RFC 4291 section 2.7.1) of addr. The kernel joins it from a work queue, some
-// time after it has accepted the address (addrconf_dad_start); neighbours who
-// ask before that ask again only after a second.
-func awaitSolicitedNode(link string, addr netip.Addr) {
-	a := addr.As16()
-	group := fmt.Sprintf("ff0200000000000000000001ff%x", a[13:])
-	for deadline := time.Now().Add(joinWait); time.Now().Before(deadline); time.Sleep(100 * time.Microsecond) {
-		joined, err := os.ReadFile("/proc/thread-self/net/igmp6")
-		if err != nil {
-			return // without /proc nobody can tell
-		}
-		for line := range strings.Lines(string(joined)) {
-			if f := strings.Fields(line); len(f) > 2 && f[1] == link && f[2] == group {
-				return
-			}
-		}
-	}
+	return n.withHandle(func(h handle) error { return h.addAddress(name, p) })
 }
 
 func (h handle) addAddress(name string, p netip.Prefix) error {
@@ -102,7 +60,27 @@ func (h handle) addAddress(name string, p netip.Prefix) error {
 	if err := h.AddrAdd(link, address); err != nil {
 		return fmt.Errorf("add address %v to %s: %w", p, name, err)
 	}
+	if p.Addr().Is6() && link.Attrs().RawFlags&unix.IFF_UP != 0 {
+		h.awaitLocal(p.Addr())
+	}
 	return nil
+}
+
+// localWait bounds the wait for an address that may never become local, such as
+// one on a link without carrier.
+const localWait = 200 * time.Millisecond
+
+// awaitLocal waits until an IPv6 address is in use. The kernel accepts it at
+// once, but joins its solicited-node group and adds its local route from a work
+// queue (addrconf_dad_start in net/ipv6/addrconf.c); what comes before that is
+// lost, and neighbours or SYNs come again only after a second.
+func (h handle) awaitLocal(a netip.Addr) {
+	for deadline := time.Now().Add(localWait); time.Now().Before(deadline); time.Sleep(100 * time.Microsecond) {
+		routes, err := h.RouteGet(a.AsSlice())
+		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
+			return
+		}
+	}
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {
@@ -181,20 +159,26 @@ const carrierWait = 3 * time.Second
 // carries waits until a link is operational. Before that the kernel drops what
 // is sent on it without a word, which costs the first SYN and so one second.
 func (n *Namespace) carries(name string) error {
-	return n.withHandle(func(h handle) error {
-		for deadline := time.Now().Add(carrierWait); ; time.Sleep(100 * time.Microsecond) {
-			link, err := h.LinkByName(name)
-			if err != nil {
-				return fmt.Errorf("link %s: %w", name, err)
-			}
-			if link.Attrs().OperState == netlink.OperUp {
-				return nil
-			}
-			if time.Now().After(deadline) {
-				return fmt.Errorf("link %s:%s has no carrier after %v", n.name, name, carrierWait)
-			}
+	err := n.withHandle(func(h handle) error { return h.carries(name) })
+	if err != nil {
+		return fmt.Errorf("in namespace %s: %w", n.name, err)
+	}
+	return nil
+}
+
+func (h handle) carries(name string) error {
+	for deadline := time.Now().Add(carrierWait); ; time.Sleep(100 * time.Microsecond) {
+		link, err := h.LinkByName(name)
+		if err != nil {
+			return fmt.Errorf("link %s: %w", name, err)
 		}
-	})
+		if link.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("link %s has no carrier after %v", name, carrierWait)
+		}
+	}
 }
 
 // bridge forwards at once because spanning tree is off, as it is by default:
