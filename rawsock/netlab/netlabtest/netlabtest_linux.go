@@ -122,11 +122,18 @@ var restrictions = []struct{ file, value, mend string }{
 // refusal words an error, and names the setting that most likely caused it.
 func refusal(err error) string {
 	reason := "network namespaces cannot be had: " + strings.ReplaceAll(err.Error(), "\n", "; ")
-	for _, r := range restrictions {
-		b, ferr := os.ReadFile("/proc/sys/" + r.file)
-		if ferr == nil && strings.TrimSpace(string(b)) == r.value {
-			return reason + " (this system restricts user namespaces; " + r.mend + ", or run as root)"
-		}
+	if mend := restriction(os.ReadFile); mend != "" {
+		reason += " (this system restricts user namespaces; " + mend + ", or run as root)"
 	}
 	return reason
+}
+
+func restriction(read func(string) ([]byte, error)) (mend string) {
+	for _, r := range restrictions {
+		b, err := read("/proc/sys/" + r.file)
+		if err == nil && strings.TrimSpace(string(b)) == r.value {
+			return r.mend
+		}
+	}
+	return ""
 }
