@@ -236,11 +236,10 @@ func (f *facts) judgeRejected() Verdict {
 func (f *facts) fatal(i int) bool { return f.segments[i].Kind != KindICMPTooBig }
 
 func (f *facts) judgePartial() Verdict {
-	sent, heard := f.has(f.syn, SideA), f.sends(SideB)
 	switch {
 	case f.onlyOneDirection():
 		return VerdictOneSided
-	case sent && !heard, f.onlySyns():
+	case f.has(f.syn, SideA) && !f.heardSince(f.syn[SideA]), f.onlySyns():
 		return VerdictUnanswered
 	}
 	return VerdictIncomplete
@@ -249,6 +248,16 @@ func (f *facts) judgePartial() Verdict {
 func (f *facts) sends(side Side) bool {
 	for _, x := range f.segments {
 		if x.side == side && !x.Kind.IsICMP() {
+			return true
+		}
+	}
+	return false
+}
+
+// heardSince reports whether B sent anything after A's last attempt.
+func (f *facts) heardSince(syn int) bool {
+	for _, x := range f.segments[syn:] {
+		if x.side == SideB && !x.Kind.IsICMP() {
 			return true
 		}
 	}

@@ -1,0 +1,154 @@
+package captures
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestSequenceNumbersDecideTheVerdict(t *testing.T) {
+	established, failed, unknown := new(true), new(false), (*bool)(nil)
+	tests := []struct {
+		name   string
+		want   Verdict
+		stands *bool
+		script []string
+	}{
+		{"simultaneous open", VerdictSimultaneousOpen, established,
+			[]string{"A syn 100", "B syn 900", "A syn-ack 100 901", "B syn-ack 900 101", "A ack 101 901", "B ack 901 101"}},
+		{"simultaneous open seen in the middle, answers first", VerdictSimultaneousOpen, established,
+			[]string{"B syn 900", "A syn 100", "B syn-ack 900 101", "A syn-ack 100 901", "B data 901 101", "A data 101 906"}},
+		{"simultaneous open whose end is missing", VerdictSimultaneousOpen, unknown,
+			[]string{"A syn 100", "B syn 900", "A syn-ack 100 901", "B syn-ack 900 101"}},
+		{"simultaneous open that is reset", VerdictSimultaneousOpen, failed,
+			[]string{"A syn 100", "B syn 900", "A syn-ack 100 901", "B syn-ack 900 101", "A rst 101"}},
+		{"simultaneous open after refused attempts", VerdictSimultaneousOpen, established,
+			[]string{"A syn 100", "B rst-ack 0 101", "A syn 200", "B rst-ack 0 201", "B syn 800", "A rst-ack 0 801", "A syn 300", "B syn 900",
+				"A syn-ack 300 901", "B syn-ack 900 301", "A ack 301 901", "B data 901 301"}},
+		{"simultaneous open with retransmissions", VerdictSimultaneousOpen, established,
+			[]string{"A syn 100", "A syn 100 +1s", "B syn 900", "A syn-ack 100 901", "A syn-ack 100 901 +1s", "B syn-ack 900 101", "A ack 101 901", "B ack 901 101"}},
+		{"sequence numbers that wrap", VerdictSimultaneousOpen, established,
+			[]string{"A syn 4294967295", "B syn 4294967295", "A syn-ack 4294967295 0", "B syn-ack 4294967295 0", "A ack 0 0", "B data 0 0"}},
+		{"late crossing", VerdictLateCrossing, established,
+			[]string{"A syn 100", "B syn 900", "A syn-ack 100 901", "B ack 901 101", "A data 101 901"}},
+		{"late crossing, B early", VerdictLateCrossing, established,
+			[]string{"A syn 100", "B syn 900", "B syn-ack 900 101", "A ack 101 901", "B ack 901 101"}},
+		{"late crossing from behind the late end's NAT", VerdictThreeWay, established,
+			[]string{"B syn 900", "A syn-ack 100 901", "B ack 901 101", "A data 101 901"}},
+		{"split handshake", VerdictSplitHandshake, established,
+			[]string{"A syn 100", "B ack 0 101", "B syn 900", "A syn-ack 100 901", "B ack 901 101", "A data 101 901"}},
+		{"three-way", VerdictThreeWay, established, []string{"A syn 100", "B syn-ack 900 101", "A ack 101 901"}},
+		{"three-way with data in the SYN", VerdictThreeWay, established, []string{"A syn 100 len=20", "B syn-ack 900 121", "A ack 121 901"}},
+		{"three-way whose ACK got lost", VerdictThreeWay, unknown,
+			[]string{"A syn 100", "B syn-ack 900 101", "A ack 101 901", "B syn-ack 900 101 +1s"}},
+		{"three-way after a refused attempt", VerdictThreeWay, established,
+			[]string{"A syn 100", "B rst-ack 0 101", "A syn 200", "B syn-ack 900 201", "A ack 201 901", "B data 901 201"}},
+		{"established and reset later", VerdictThreeWay, established,
+			[]string{"A syn 100", "B syn-ack 900 101", "A ack 101 901", "B data 901 101", "A rst 101"}},
+		{"refused", VerdictRefused, failed, []string{"A syn 100", "B rst-ack 0 101"}},
+		{"refused every time", VerdictRefused, failed, []string{"A syn 100", "B rst-ack 0 101", "A syn 200", "B rst-ack 0 201"}},
+		{"refused by the opener", VerdictRefused, failed, []string{"A syn 100", "B syn-ack 900 101", "A rst 101"}},
+		{"both SYNs refused", VerdictRefused, failed, []string{"A syn 100", "B syn 900", "A rst-ack 0 901", "B rst-ack 0 101"}},
+		{"refused once, then not answered", VerdictUnanswered, failed, []string{"A syn 100", "B rst 0", "A syn 200", "A syn 200 +1s"}},
+		{"ICMP", VerdictICMPRejected, failed, []string{"A syn 100", "A icmp 100"}},
+		{"ICMP closes the socket, which refuses the other SYN", VerdictICMPRejected, failed,
+			[]string{"A syn 100", "A icmp 100", "B syn 900", "A rst-ack 101 901"}},
+		{"ICMP that did no harm", VerdictThreeWay, established,
+			[]string{"A syn 100", "A icmp 100", "B syn-ack 900 101", "A ack 101 901", "B data 901 101"}},
+		{"ICMP about another SYN", VerdictUnanswered, failed, []string{"A syn 100", "A icmp 77"}},
+		{"unanswered", VerdictUnanswered, failed, []string{"A syn 100", "A syn 100 +1s", "A syn 100 +2s"}},
+		{"both unanswered", VerdictUnanswered, failed, []string{"A syn 100", "B syn 900", "A syn 100 +1s"}},
+		{"one direction", VerdictOneSided, unknown, []string{"A syn 100", "A ack 101 901", "A data 101 901"}},
+		{"the answering direction", VerdictOneSided, unknown, []string{"B syn-ack 900 101", "B data 901 101"}},
+		{"no ACK", VerdictIncomplete, unknown, []string{"A syn 100", "B syn-ack 900 101"}},
+		{"a SYN-ACK that acknowledges something else", VerdictIncomplete, unknown, []string{"A syn 100", "B syn-ack 900 777"}},
+		{"a RST that acknowledges something else", VerdictThreeWay, established,
+			[]string{"A syn 100", "B rst-ack 0 100", "B syn-ack 900 101", "A ack 101 901"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			list := play(t, test.script...)
+			if len(list) != 1 {
+				t.Fatalf("got %d handshakes, want 1", len(list))
+			}
+			h := list[0]
+			if h.Verdict != test.want {
+				t.Errorf("got verdict %v, want %v", h.Verdict, test.want)
+			}
+			if (h.Established == nil) != (test.stands == nil) || h.Established != nil && *h.Established != *test.stands {
+				t.Errorf("got established %v, want %v", show(h.Established), show(test.stands))
+			}
+			if len(h.Evidence) == 0 {
+				t.Error("got no evidence")
+			}
+			for _, e := range h.Evidence {
+				if e.Packet < 1 || e.Packet > len(test.script) {
+					t.Errorf("evidence %q names packet %d of %d", e.Text, e.Packet, len(test.script))
+				}
+			}
+		})
+	}
+}
+
+func show(b *bool) any {
+	if b == nil {
+		return "unknown"
+	}
+	return *b
+}
+
+func TestAttemptsOnOnePairOfPortsAreOneHandshake(t *testing.T) {
+	h := play(t, "A syn 100", "B rst-ack 0 101", "A syn 200", "A syn 200 +1s", "B syn-ack 900 201", "A ack 201 901")[0]
+	if h.AttemptsA != 2 || h.SynsA != 3 || h.AttemptsB != 0 {
+		t.Errorf("got %d attempts, %d SYNs of A and %d attempts of B, want 2, 3, 0", h.AttemptsA, h.SynsA, h.AttemptsB)
+	}
+	if h.ISNA == nil || *h.ISNA != 200 {
+		t.Errorf("got ISN %v, want 200", h.ISNA)
+	}
+}
+
+func TestAConnectionAfterAConnectionIsAnotherHandshake(t *testing.T) {
+	first := []string{"A syn 100", "B syn-ack 900 101", "A ack 101 901", "B data 901 101", "A fin 101 906"}
+	list := play(t, append(first, "A syn 5000", "B rst-ack 0 5001")...)
+	var got []Verdict
+	for _, h := range list {
+		got = append(got, h.Verdict)
+	}
+	if want := []Verdict{VerdictThreeWay, VerdictRefused}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestMarginIsTheLesserOverlap(t *testing.T) {
+	h := play(t, "A syn 100 +0s", "B syn 900 +7ms", "A syn-ack 100 901 +1ms", "B syn-ack 900 101 +40ms", "A ack 101 901")[0]
+	if want := 8 * time.Millisecond; h.CrossingMargin == nil || *h.CrossingMargin != want {
+		t.Errorf("got margin %v, want %v", h.CrossingMargin, want)
+	}
+}
+
+func TestMarginOfALateCrossingIsByHowMuchItMissed(t *testing.T) {
+	// At A: a round trip of 40 ms, B's SYN 100 ms after A's. A's SYN was at B
+	// after 20 ms, and B's left after 80 ms.
+	h := play(t, "A syn 100 +0s", "B syn 900 +100ms", "A syn-ack 100 901 +0s", "B ack 901 101 +40ms")[0]
+	if want := -60 * time.Millisecond; h.CrossingMargin == nil || *h.CrossingMargin != want {
+		t.Errorf("got margin %v, want %v", h.CrossingMargin, want)
+	}
+}
+
+func TestAResetWithAnotherHopCountIsNotThePeers(t *testing.T) {
+	h := play(t, "A syn 100", "B syn 900 ttl=50", "B rst-ack 0 101 ttl=62")[0]
+	if h.Reset == nil || h.Reset.By != "path" {
+		t.Errorf("got reset %+v, want one by the path", h.Reset)
+	}
+	h = play(t, "A syn 100", "B syn 900 ttl=50", "B rst-ack 0 101 ttl=50")[0]
+	if h.Reset == nil || h.Reset.By != "b" {
+		t.Errorf("got reset %+v, want one by b", h.Reset)
+	}
+}
+
+func TestFramesSeenTwiceInOneCaptureCountOnce(t *testing.T) {
+	h := play(t, "A syn 100", "A syn 100 +5us ttl=63", "B syn-ack 900 101", "B syn-ack 900 101 +5us ttl=63", "A ack 101 901", "A ack 101 901 +5us ttl=63")[0]
+	if h.SynsA != 1 || len(h.Events) != 3 {
+		t.Errorf("got %d SYNs and %d events, want 1 and 3", h.SynsA, len(h.Events))
+	}
+}
