@@ -100,6 +100,27 @@ func (c *capture) comment(places map[[2]int]int) {
 	}
 }
 
+// withClients takes what the clients themselves captured, where no packet
+// crossed the core: what each sent, and which RSTs came to it.
+func (x truth) withClients(t *trial) truth {
+	x.outside = false
+	who := sidesOf(t.network.Scenario)
+	for _, side := range []byte{'a', 'b'} {
+		packets, link, err := readCapture(t.file(string(side) + ".pcapng"))
+		if err != nil {
+			continue // the client did not capture, and said so
+		}
+		for _, p := range packets {
+			h, ok := parseHeader(withoutLink(p.Data, link.LinkType))
+			if from := who.between(h); ok && (from == side || from != 0 && h.rst) {
+				x.sightings = append(x.sightings, sighting{from: from, sent: p.Time, header: h})
+			}
+		}
+	}
+	slices.SortStableFunc(x.sightings, func(a, b sighting) int { return a.sent.Compare(b.sent) })
+	return x
+}
+
 // kindOf names what a frame carries.
 func kindOf(frame []byte, link captures.LinkType) string {
 	segment, err := captures.NewDecoder().Decode(link, frame)

@@ -19,10 +19,10 @@ func picture(c Config) string {
 is dropped) and an internet between them (%s between any two hosts),
 each in a network namespace of its own on this machine:
 
-  client a ------ NAT a ---------- internet ---------- NAT b ------ client b
-  %-15s %-15s      |    |      %15s %15s
-                               |    +-- time server %s
-                               +-- coordinator %s
+  client a ------ NAT a ----------- internet ----------- NAT b ------ client b
+  %-15s %-16s |     |         %-14s %s
+                                   |     +-- time server %s
+                                   +-- coordinator %s
 
 `, core, host(siteA.lan, 2).Addr(), siteA.wan, siteB.wan, host(siteB.lan, 2).Addr(), timeServer4, coordinator4)
 }

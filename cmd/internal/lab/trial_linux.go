@@ -222,9 +222,10 @@ func awaitAll(ctx context.Context, within time.Duration, list ...*process) error
 	return nil
 }
 
-// statuses that a meeting may end with; with any other the node did not do its
-// work. See section "Exit status" of docs/cli.md.
-var meetStatuses = []int{0, 1, 3, 4, 5, 6, 7}
+// statuses that a meeting may end with, a failure to carry it out among them,
+// which a lossy network can cause; with any other, such as a wrong command
+// line, the node did not do its work.
+var meetStatuses = []int{0, 1, 2, 3, 4, 5, 6, 7}
 
 func readTrial(a, b *process) (Trial, error) {
 	docA, err := readMeet(a)
@@ -252,8 +253,11 @@ func readMeet(p *process) (doc meetDocument, err error) {
 
 // addTruth adds what the lab saw to what the clients said.
 func (t *trial) addTruth(r *Trial) error {
-	truth := truth{sightings: t.watch.sightings(), mappings: t.network.Mappings()}
-	r.Mappings = truth.mappings
+	truth := truth{sightings: t.watch.sightings(), outside: true}
+	if len(truth.sightings) == 0 {
+		truth = truth.withClients(t)
+	}
+	r.Mappings = t.network.Mappings()
 	r.Skew = truth.skew()
 	for _, box := range t.network.Scenario.Boxes() {
 		n, err := t.network.Unsolicited(box.Name)

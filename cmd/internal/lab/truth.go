@@ -2,6 +2,7 @@ package lab
 
 import (
 	"encoding/binary"
+	"math"
 	"net/netip"
 	"time"
 )
@@ -125,8 +126,7 @@ func within(list []netip.Prefix, a netip.AddrPort) bool {
 // truth is what the lab knows of one trial.
 type truth struct {
 	sightings []sighting
-	mappings  []Mapping
-	rejects   map[string]uint64 // by side: TCP packets its box got unasked for
+	outside   bool // the addresses in them are those on the internet
 }
 
 // firstSYN is a side's first opening packet to the other.
@@ -192,7 +192,9 @@ func (t truth) cause(c Config) *string {
 		word = "infeasible"
 	case c.A.Shared || c.B.Shared:
 		word = "no-hairpin"
-	case t.mispredicted():
+	case !t.sent() && probability(c) < hopeless:
+		word = "infeasible"
+	case t.outside && t.mispredicted():
 		word = "port-mispredicted"
 	case t.reset() && c.NoSync:
 		word = "clock-too-poor"
@@ -202,6 +204,37 @@ func (t truth) cause(c Config) *string {
 		return nil
 	}
 	return &word
+}
+
+func (t truth) sent() bool {
+	_, a := t.firstSYN('a')
+	_, b := t.firstSYN('b')
+	return a || b
+}
+
+const (
+	hopeless      = 0.5   // below this chance, giving up without a SYN is right
+	defaultBudget = 100   // SYNs of a meeting that is not told otherwise
+	randomPorts   = 64512 // of netfilter's fully-random choice: 1024 to 65535
+)
+
+// probability is the best chance that the ports of two profiles meet when the
+// two sides together may send the budget: with one port known and m aimed at
+// from k, 1 − exp(−mk/N), best at m = k; with none known each pair meets with
+// 1/N².
+func probability(c Config) float64 {
+	n := float64(c.Budget)
+	if c.Budget == 0 {
+		n = defaultBudget
+	}
+	pairs := n * n / 4
+	switch a, b := c.A.Ports == PortsRandom, c.B.Ports == PortsRandom; {
+	case a && b:
+		return 1 - math.Exp(-pairs/randomPorts/randomPorts)
+	case a || b:
+		return 1 - math.Exp(-pairs/randomPorts)
+	}
+	return 1
 }
 
 // reset says whether a RST went from one side to the other before either had

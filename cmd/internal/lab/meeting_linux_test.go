@@ -1,0 +1,214 @@
+package lab
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// trials runs `lab run --json` and reads its document.
+func trials(t testing.TB, args ...string) Document {
+	t.Helper()
+	status, out, said := run(t, "", append([]string{"lab", "run", "--json"}, args...)...)
+	var d Document
+	if err := json.Unmarshal([]byte(out), &d); err != nil || status != 0 {
+		t.Fatalf("lab run %q: status %d, %v; it said %s", args, status, err, said)
+	}
+	return d
+}
+
+func TestMeetingsConnectWhereTheyMust(t *testing.T) {
+	for _, c := range []struct{ a, b, delay string }{
+		{"linux", "linux", "20ms"},
+		{"openwrt", "openwrt", "20ms"},
+		{"linux-accept", "linux-accept", "20ms"},
+		{"bridge-lab", "bridge-lab", "20ms"},
+		{"firewall6", "firewall6", "20ms"},
+		{"public", "linux", "20ms"},
+		{"firewall", "openwrt", "20ms"},
+		{"same-nat", "same-nat", "20ms"},
+		{"linux", "linux", "0"},
+	} {
+		t.Run(c.a+" "+c.b+" "+c.delay, func(t *testing.T) {
+			d := trials(t, "--a", c.a, "--b", c.b, "--delay", c.delay, "--trials", "2")
+			if d.Summary.Valid == 0 {
+				t.Skipf("this machine was too slow for every one of %d trials", d.Summary.Trials)
+			}
+			if d.Summary.Established != d.Summary.Valid {
+				t.Errorf("%d of %d connected, causes %v", d.Summary.Established, d.Summary.Valid, d.Summary.Causes)
+			}
+		})
+	}
+}
+
+func TestTrialsTellWhatTheLabKnows(t *testing.T) {
+	d := trials(t)
+	i := slices.IndexFunc(d.Trials, func(t Trial) bool { return t.Valid })
+	if i < 0 {
+		t.Skip("this machine was too slow for every trial")
+	}
+	r := d.Trials[i]
+	if r.Verdict == nil || *r.Verdict != "simultaneous-open" || r.Crossing == nil || !*r.Crossing {
+		t.Errorf("got verdict %v, crossing %v, want a simultaneous open", r.Verdict, r.Crossing)
+	}
+	if r.Skew == nil || time.Duration(*r.Skew).Abs() > 20*time.Millisecond {
+		t.Errorf("the first SYNs were %v apart, want less than the delay", r.Skew)
+	}
+	if r.EstablishedAfter == nil || time.Duration(*r.EstablishedAfter) < 40*time.Millisecond {
+		t.Errorf("established after %v, want no less than a round trip", r.EstablishedAfter)
+	}
+	for _, box := range []struct {
+		name string
+		peer site
+	}{{"nat-a", siteB}, {"nat-b", siteA}} {
+		list := mappingsTowards(r.Mappings, box.name, box.peer.wan)
+		if len(list) == 0 || !slices.Contains(statesOf(r.Mappings, list[0]), "SYN_SENT2") {
+			t.Errorf("%s told of %+v, want a mapping that went through SYN_SENT2", box.name, list)
+		}
+	}
+}
+
+func TestWithoutSynchronisationResettingBoxesWin(t *testing.T) {
+	d := trials(t, "--a", "openwrt", "--b", "openwrt", "--no-sync", "--retries", "0", "--trials", "2")
+	for _, r := range d.Trials {
+		if r.Established {
+			t.Errorf("clocks 196 ms apart connected, want a failure")
+		}
+		if cause := word(r.Cause); cause != "clock-too-poor" && cause != "nat-reset" {
+			t.Errorf("the cause is %s, want clock-too-poor or nat-reset", cause)
+		}
+		if r.Skew == nil || (time.Duration(*r.Skew)-196*time.Millisecond).Abs() > 15*time.Millisecond {
+			t.Errorf("the first SYNs were %v apart, want the 196 ms between the clocks", brief(r.Skew))
+		}
+	}
+}
+
+func TestPairsThatCannotMeetSaySo(t *testing.T) {
+	for _, c := range []struct{ a, b, cause string }{
+		{"firewall6", "linux", "infeasible"},
+		{"linux-random", "linux-random", "infeasible"},
+	} {
+		d := trials(t, "--a", c.a, "--b", c.b)
+		if s := d.Summary; s.Established != 0 || s.Causes[c.cause] != s.Valid || s.DiagnosisCorrect == nil || *s.DiagnosisCorrect != 1 {
+			t.Errorf("%s × %s: got %+v, want failures because of %s", c.a, c.b, s, c.cause)
+		}
+	}
+}
+
+func TestDemonstrationShowsAndKeepsTheCrossing(t *testing.T) {
+	dir := t.TempDir()
+	started := time.Now()
+	cmd := exec.CommandContext(t.Context(), command(t), "lab")
+	cmd.Dir = dir
+	status, out, said := finish(t, cmd, "")
+	if took := time.Since(started); took > 20*time.Second {
+		t.Errorf("it took %v, want at most 20s", took)
+	}
+	if status != 0 {
+		t.Fatalf("got status %d, want 0; it said %s\n%s", status, said, out)
+	}
+	for _, want := range []string{"SYN seq=0", "SYN-ACK", "verdict: simultaneous-open, established", "+137ms", "−59ms", "SYN_SENT2",
+		"nat-a  192.168.1.2:", "nat-b  192.168.2.2:", "tcppunch-lab.pcapng", "tcppunch-lab.html"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the demonstration does not show %q", want)
+		}
+	}
+	if page, err := os.ReadFile(filepath.Join(dir, "tcppunch-lab.html")); err != nil || !strings.Contains(string(page), "<svg") {
+		t.Errorf("the page has no picture (%v)", err)
+	}
+	packets, link, err := readCapture(filepath.Join(dir, "tcppunch-lab.pcapng"))
+	if err != nil || link.Name != vantages[0].name {
+		t.Fatalf("read capture: %v; the first interface is %q, want %q", err, link.Name, vantages[0].name)
+	}
+	seen := map[int]bool{}
+	for i, p := range packets {
+		seen[p.Interface] = true
+		if len(p.Comments) == 0 {
+			t.Errorf("packet %d has no comment", i+1)
+		}
+	}
+	if len(seen) != len(vantages) {
+		t.Errorf("the capture has packets from %d places, want %d", len(seen), len(vantages))
+	}
+}
+
+func TestTsharkReadsTheDemonstrationsCapture(t *testing.T) {
+	tshark, err := exec.LookPath("tshark")
+	if err != nil {
+		t.Skip("tshark is not installed")
+	}
+	path := filepath.Join(t.TempDir(), "exchange.pcapng")
+	if status, _, said := run(t, "", "lab", "--write", path, "--html", path+".html"); status != 0 {
+		t.Fatalf("got status %d; it said %s", status, said)
+	}
+	out, err := exec.CommandContext(t.Context(), tshark, "-r", path, "-Y", "frame.comment contains \"SYN from client a\"",
+		"-T", "fields", "-e", "frame.interface_name").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := slices.Compact(slices.Sorted(strings.Lines(string(out))))
+	if len(places) != len(vantages) {
+		t.Errorf("tshark saw A's SYN at %q, want %d places", places, len(vantages))
+	}
+}
+
+func TestJSONOfTheDemonstrationIsThatOfARun(t *testing.T) {
+	status, out, said := run(t, "", "lab", "--json", "--no-files")
+	var d struct {
+		Schema string `json:"schema"`
+		Document
+	}
+	if err := json.Unmarshal([]byte(out), &d); err != nil || status != 0 {
+		t.Fatalf("status %d, %v; it said %s", status, err, said)
+	}
+	if d.Schema != "tcppunch.lab-run/1" || len(d.Trials) == 0 || !AsExpected(d.Document) {
+		t.Errorf("got schema %q and %d trials, want a lab run's document", d.Schema, len(d.Trials))
+	}
+}
+
+func TestKeptFilesBelongToTheUser(t *testing.T) {
+	dir := t.TempDir()
+	keep := filepath.Join(dir, "kept")
+	cmd := exec.CommandContext(t.Context(), command(t), "lab", "run", "--keep", keep)
+	uid := os.Getuid()
+	if uid == 0 && mayMakeNamespaces() && canBecome(65534) {
+		uid = 65534
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		cmd.Env = append(os.Environ(), "TMPDIR=/tmp", "HOME=/")
+		for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
+			os.Chmod(d, 0o755)
+		}
+		if err := os.Chown(dir, uid, uid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	status, _, said := finish(t, cmd, "")
+	if status != 0 {
+		t.Fatalf("got status %d; it said %s", status, said)
+	}
+	for _, name := range []string{"a.json", "b.json", "a.pcapng", "b.pcapng", "a.log"} {
+		info, err := os.Stat(filepath.Join(keep, "trial-001", name))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if got := int(info.Sys().(*syscall.Stat_t).Uid); got != uid || info.Size() == 0 {
+			t.Errorf("%s belongs to %d and has %d bytes, want %d and some", name, got, info.Size(), uid)
+		}
+	}
+}
+
+// canBecome says whether a user exists in this user namespace.
+func canBecome(uid int) bool {
+	b, err := os.ReadFile("/proc/self/uid_map")
+	var inside, outside, size int
+	n, _ := fmt.Sscan(string(b), &inside, &outside, &size)
+	return err == nil && n == 3 && uid >= inside && uid < inside+size
+}
