@@ -68,6 +68,8 @@ func TestClassifySaysNoMoreThanObservationsShow(t *testing.T) {
 			Behavior{Translated: yes, Mapping: nat.AddressAndPortDependent, Ports: nat.Random, Low: 1024, High: 65535, PooledAddresses: 1}},
 		"random as pf does": {observed(sighting{a1, 50500}, sighting{a2, 61000}, sighting{b1, 55000}),
 			Behavior{Translated: yes, Mapping: nat.AddressAndPortDependent, Ports: nat.Random, Low: 50001, High: 65535, PooledAddresses: 1}},
+		"preserved first, drawn after the clash": {observed(sighting{a1, 5000}, sighting{a2, 61000}, sighting{b1, 51000}, sighting{b2, 55000}),
+			Behavior{Translated: yes, Mapping: nat.AddressAndPortDependent, Ports: nat.Random, Low: 50001, High: 65535, PooledAddresses: 1}},
 		"band": {observed(sighting{a1, 7000}, sighting{a2, 7100}, sighting{b1, 7050}),
 			Behavior{Translated: yes, Mapping: nat.AddressAndPortDependent, Ports: nat.Random, Low: 6950, High: 7150, PooledAddresses: 1}},
 	} {
