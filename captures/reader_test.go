@@ -127,7 +127,9 @@ func (b *ng) block(kind uint32, body []byte) {
 	b.data = append(b.data, b.words(total)...)
 }
 
-func (b *ng) section() { b.block(blockSection, b.words(0x1a2b3c4d, b.version(), ^uint32(0), ^uint32(0))) }
+func (b *ng) section() {
+	b.block(blockSection, b.words(0x1a2b3c4d, b.version(), ^uint32(0), ^uint32(0)))
+}
 
 func (b *ng) version() uint32 { return b.order.Uint32(append(b.order.AppendUint16(nil, 1), 0, 0)) }
 
