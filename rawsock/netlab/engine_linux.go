@@ -18,6 +18,10 @@ const (
 	batch = 32
 	// priority of SCHED_FIFO: above ordinary threads, below the kernel's own.
 	priority = 10
+	// Buffers of packets on their way: most are small, and a burst of thousands
+	// is on its way before any buffer comes back.
+	smallBuffer = 256
+	largeBuffer = headroom + maxPacket
 )
 
 // engine is the thread that moves the packets.
@@ -26,11 +30,14 @@ type engine struct {
 	clock clock
 	poll  []unix.PollFd // one per port, then the stop event
 	queue queue
-	free  [][]byte
+	small [][]byte // recycled buffers
+	large [][]byte
 	seq   uint64
 	links []links
-	quote []byte // scratch for answers
-	done  chan error
+	// Scratch space, each with headroom: for a packet that was read, for what a
+	// middlebox emits, and for an answer.
+	input, output, answer []byte
+	done                  chan error
 }
 
 // links holds the randomness of a port's link, per direction, so that what
@@ -42,7 +49,10 @@ func startEngine(c *Core) (*engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	e := &engine{Core: c, quote: make([]byte, maxPacket), done: make(chan error, 1)}
+	e := &engine{
+		Core: c, done: make(chan error, 1),
+		input: make([]byte, largeBuffer), output: make([]byte, largeBuffer), answer: make([]byte, largeBuffer),
+	}
 	for i, p := range c.ports {
 		e.poll = append(e.poll, unix.PollFd{Fd: int32(p.device.fd()), Events: unix.POLLIN})
 		e.links = append(e.links, links{
@@ -149,82 +159,72 @@ func (e *engine) receive(i int) {
 		return
 	}
 	for range batch {
-		b := e.buffer()
-		n, ok := p.device.read(b[headroom:])
+		n, ok := p.device.read(e.input[headroom:])
 		if !ok {
-			e.recycle(b)
 			return
 		}
-		e.fromDevice(p, b[:headroom+n], e.clock.now())
+		e.fromDevice(p, e.input[headroom:][:n], e.clock.now())
 	}
 }
 
 // fromDevice takes a packet through the port's middlebox to its link.
-func (e *engine) fromDevice(p *port, b []byte, now instant) {
-	h, ok := parse(b[headroom:])
-	if !ok || h.length > mtu {
-		e.discard(p, b, causeMalformed, now)
-		return
+func (e *engine) fromDevice(p *port, packet []byte, now instant) {
+	h, ok := parse(packet)
+	switch {
+	case !ok || h.length > mtu:
+		e.discard(p, packet, causeMalformed, now)
+	case p.Middlebox == nil:
+		e.enter(p, packet[:h.length], h, now)
+	case !h.routable(): // a middlebox need not know of neighbour discovery
+		e.discard(p, packet, causeNotUnicast, now)
+	default:
+		e.emit(p, p.Middlebox.Process(packet[:h.length], Outbound, now.wall), now)
 	}
-	b = b[:headroom+h.length]
-	if p.Middlebox == nil {
-		e.enter(p, b, h, now)
-		return
-	}
-	if !h.routable() { // a middlebox need not know of neighbour discovery
-		e.discard(p, b, causeNotUnicast, now)
-		return
-	}
-	e.emit(p, p.Middlebox.Process(b[headroom:], Outbound, now.wall), now)
-	e.recycle(b)
 }
 
-// emit carries out what a middlebox decided.
+// emit carries out what a middlebox decided. Each packet is copied, since they
+// may share their bytes.
 func (e *engine) emit(p *port, emissions []Emission, now instant) {
 	for _, m := range emissions {
-		h, ok := parse(m.Packet)
-		b := e.buffer()
-		n := copy(b[headroom:], m.Packet)
-		b = b[:headroom+n]
+		frame := e.output[:headroom+copy(e.output[headroom:], m.Packet)]
+		packet := frame[headroom:]
+		h, ok := parse(packet)
 		switch {
-		case !ok || h.length > mtu:
-			e.discard(p, b, causeMalformed, now)
+		case !ok || h.length > mtu || m.Direction == DirectionUnknown:
+			e.discard(p, packet, causeMalformed, now)
 		case m.Direction == Outbound:
-			e.enter(p, b, h, now)
-		case m.Direction != Inbound:
-			e.discard(p, b, causeMalformed, now)
-		case p.device.write(b) != nil:
-			e.discard(p, b, causeOverflow, now)
-		default:
-			e.recycle(b)
+			e.enter(p, packet[:h.length], h, now)
+		case p.device.write(frame) != nil:
+			e.discard(p, packet, causeOverflow, now)
 		}
 	}
 }
 
 // enter puts a packet on the link into the core. Since routes do not change and
 // routers take no time, its fate is known at once.
-func (e *engine) enter(p *port, b []byte, h header, now instant) {
+func (e *engine) enter(p *port, packet []byte, h header, now instant) {
 	e.seq++
-	id := e.seq
-	e.observe(Passage{ID: id, From: p.Name, Event: Entered, Packet: b[headroom:]}, now)
+	passage := Passage{ID: e.seq, From: p.Name, Event: Entered, Packet: packet}
+	e.observe(passage, now)
 	late, lost := cross(p.Link, e.links[p.index].in)
 	if lost {
-		e.lose(Passage{ID: id, From: p.Name, Event: Lost, Packet: b[headroom:]}, causeLost, b, now)
+		passage.Event = Lost
+		e.drop(passage, causeLost, now)
 		return
 	}
-	o := e.forward(b[headroom:], h, p.index, e.quote)
-	flight := flight{due: now.at + late, id: id, from: p.index, to: o.to, buffer: b}
-	if o.event != Delivered {
-		e.drop(Passage{ID: id, From: p.Name, Event: o.event, Packet: b[headroom:]}, o.cause, now)
-		if o.answer == nil {
-			e.recycle(b)
-			return
-		}
-		e.seq++
-		flight.id, flight.from = e.seq, -1
-		flight.buffer = b[:headroom+copy(b[headroom:cap(b)], o.answer)]
+	f := flight{due: now.at + late, id: passage.ID, from: p.index}
+	o := e.forward(packet, h, p.index, e.answer)
+	if f.to = o.to; o.event == Delivered {
+		e.depart(f, packet, now)
+		return
 	}
-	e.depart(flight, now)
+	passage.Event = o.event
+	e.drop(passage, o.cause, now)
+	if o.answer != nil {
+		e.seq++
+		f.id, f.from = e.seq, -1
+		e.depart(f, o.answer, now)
+	}
 }
 
 // cross draws what one link does to one packet.
@@ -238,17 +238,17 @@ func cross(l Link, r *rand.Rand) (delay time.Duration, lost bool) {
 	return l.delay(r.Float64()), false
 }
 
-// depart puts a packet on the link out of the core.
-func (e *engine) depart(f flight, now instant) {
+// depart puts a copy of a packet on the link out of the core.
+func (e *engine) depart(f flight, packet []byte, now instant) {
 	to := e.ports[f.to]
 	late, lost := cross(to.Link, e.links[f.to].out)
 	if lost {
-		e.lose(Passage{ID: f.id, From: e.name(f.from), To: to.Name, Event: Lost, Packet: f.buffer[headroom:]}, causeLost, f.buffer, now)
+		e.drop(Passage{ID: f.id, From: e.name(f.from), To: to.Name, Event: Lost, Packet: packet}, causeLost, now)
 		return
 	}
-	f.due += late
 	e.seq++
-	f.seq = e.seq
+	f.due, f.seq, f.buffer = f.due+late, e.seq, e.buffer(headroom+len(packet))
+	copy(f.buffer[headroom:], packet)
 	e.queue.push(f)
 }
 
@@ -301,13 +301,8 @@ func (e *engine) expire() {
 	}
 }
 
-func (e *engine) discard(p *port, b []byte, c cause, now instant) {
-	e.lose(Passage{From: p.Name, Event: Discarded, Packet: b[headroom:]}, c, b, now)
-}
-
-func (e *engine) lose(p Passage, c cause, b []byte, now instant) {
-	e.drop(p, c, now)
-	e.recycle(b)
+func (e *engine) discard(p *port, packet []byte, c cause, now instant) {
+	e.drop(Passage{From: p.Name, Event: Discarded, Packet: packet}, c, now)
 }
 
 func (e *engine) drop(p Passage, c cause, now instant) {
@@ -322,13 +317,24 @@ func (e *engine) observe(p Passage, now instant) {
 	}
 }
 
-func (e *engine) buffer() []byte {
-	if n := len(e.free); n > 0 {
-		b := e.free[n-1]
-		e.free = e.free[:n-1]
-		return b
+func (e *engine) buffer(size int) []byte {
+	free, capacity := &e.small, smallBuffer
+	if size > smallBuffer {
+		free, capacity = &e.large, largeBuffer
 	}
-	return make([]byte, headroom+maxPacket)
+	n := len(*free)
+	if n == 0 {
+		return make([]byte, size, capacity)
+	}
+	b := (*free)[n-1]
+	*free = (*free)[:n-1]
+	return b[:size]
 }
 
-func (e *engine) recycle(b []byte) { e.free = append(e.free, b[:cap(b)]) }
+func (e *engine) recycle(b []byte) {
+	if cap(b) == smallBuffer {
+		e.small = append(e.small, b)
+	} else {
+		e.large = append(e.large, b)
+	}
+}

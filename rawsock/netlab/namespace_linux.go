@@ -3,6 +3,7 @@ package netlab
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -190,6 +191,9 @@ func (n *Namespace) start(cmd *exec.Cmd) error {
 		attr.Pdeathsig = syscall.SIGKILL
 	}
 	cmd.SysProcAttr = &attr
+	if n.fd < 0 {
+		return fmt.Errorf("start in namespace %s: %w", n.name, os.ErrClosed)
+	}
 	if n.keeper == nil {
 		return fmt.Errorf("start in namespace %s: only a namespace made by New has a thread to start from", n.name)
 	}

@@ -199,6 +199,25 @@ func TestRouterForwardsBetweenLinks(t *testing.T) {
 	}
 }
 
+func TestAClosedNamespaceIsRefused(t *testing.T) {
+	netlabtest.Require(t)
+	n, err := netlab.New("closed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := n.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	}
+	if err := n.Do(func() error { return nil }); err == nil {
+		t.Error("Do: got no error")
+	}
+	if err := n.Start(exec.Command("/proc/self/exe")); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Start: got %v, want ErrClosed", err)
+	}
+}
+
 // roleVariable makes a re-executed test binary play a part in a test.
 const roleVariable = "NETLAB_TEST_ROLE"
 

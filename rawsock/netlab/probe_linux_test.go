@@ -144,6 +144,28 @@ func TestTheWayBackPassesTheSameRouters(t *testing.T) {
 	}
 }
 
+func TestABurstArrivesWhole(t *testing.T) {
+	const packets = 10000
+	bothKinds(t, func(t *testing.T, k netlab.DeviceKind) {
+		n := newNetworkWith(t, k, netlab.Link{Delay: 20 * time.Millisecond}, netlab.CoreConfig{}, false)
+		to := netip.AddrPortFrom(b4.Addr(), 9)
+		s := send(t, n.a, to, 64)
+		for range packets - 1 {
+			if err := s.send(to); err != nil && err != unix.ECONNREFUSED {
+				t.Fatal(err)
+			}
+		}
+		// Beside the burst, a few answers that its port is closed.
+		eventually(t, func() bool {
+			l := n.core.Lateness()
+			return l.Delivered+l.Dropped.Overflow >= packets
+		})
+		if got := n.core.Lateness().Dropped; got != (netlab.Drops{}) {
+			t.Errorf("got %+v, want none dropped", got)
+		}
+	})
+}
+
 func TestOrderIsKeptUnlessJitterDisturbsIt(t *testing.T) {
 	const packets = 200
 	for _, jitter := range []time.Duration{0, 5 * time.Millisecond} {
