@@ -67,12 +67,22 @@ func shareSyn(f, g *flow, isn uint32) bool {
 			continue
 		}
 		for _, y := range g.segments {
-			if y.Kind == x.Kind && y.Seq == isn && isSameSyn(x, y) {
+			if y.Kind == x.Kind && y.Seq == isn && isSameSyn(x, y) && (!samePlace(f, g) || isForwarded(x, y)) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+func samePlace(f, g *flow) bool {
+	return f.key.file == g.key.file && f.key.place == g.key.place
+}
+
+// isForwarded is for one place that sees a SYN before and after a NAT, which
+// takes a timestamp to believe: a scanner may use one number for all targets.
+func isForwarded(x, y Segment) bool {
+	return x.Options.HasTimestamps && y.Options.HasTimestamps && y.Time.Sub(x.Time).Abs() <= duplicateFrame
 }
 
 func isSameSyn(x, y Segment) bool {
