@@ -67,6 +67,10 @@ func (m *meeting) runDirect(ctx context.Context, remote netip.AddrPort) (net.Con
 	return m.launch(ctx, plan{
 		at:    at,
 		pairs: []rendezvous.Pair{{Remote: rendezvous.Candidate{Kind: rendezvous.ServerReflexive, Addr: remote}, SYNs: m.cfg.Budget}},
+		// Nothing else distinguishes the sides yet. Where NATs rewrite the
+		// ports this may pick both or neither, and retries cross by luck only.
+		sweeps: netip.AddrPortFrom(host, m.cfg.LocalPort).Compare(remote) < 0,
+		bound:  orZero(m.report.SkewBound),
 	})
 }
 

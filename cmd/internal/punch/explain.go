@@ -15,7 +15,7 @@ import (
 // nominated connection, or the cause why there is none.
 func (m *meeting) explain(p plan, runners []*runner, won *nominated) (net.Conn, error) {
 	shown := m.judge(runners, won)
-	m.launchError(p)
+	m.measureLaunch(p, runners)
 	if won == nil {
 		cause, text := m.cause(p, runners, shown)
 		return nil, &failed{cause, text}
@@ -38,7 +38,7 @@ func (m *meeting) round(won *nominated, outcome string) {
 }
 
 // judge lets the captured packets speak: the verdict of the handshake that the
-// meeting is about, and the SYNs that really left.
+// meeting is about.
 func (m *meeting) judge(runners []*runner, won *nominated) *captures.Handshake {
 	if m.capture == nil || len(m.capture.Packets) == 0 {
 		return nil
@@ -51,37 +51,17 @@ func (m *meeting) judge(runners []*runner, won *nominated) *captures.Handshake {
 	if won != nil {
 		chosen = won.runner
 	}
-	sent := 0
-	var shown *captures.Handshake
 	for _, h := range analyzer.Handshakes() {
-		for _, r := range runners {
-			if between(h, r.socket.Local(), r.remote) {
-				sent += synsOf(h, r.socket.Local())
-			}
-		}
 		if between(h, chosen.socket.Local(), chosen.remote) {
-			shown = &h
+			m.report.Verdict, m.report.Crossing = pointer(h.Verdict), crossing(h.Verdict)
+			return &h
 		}
 	}
-	if m.capture.Dropped == 0 && sent > 0 {
-		m.report.SYNsOnWire = sent
-	}
-	if shown != nil {
-		m.report.Verdict = pointer(shown.Verdict)
-		m.report.Crossing = crossing(shown.Verdict)
-	}
-	return shown
+	return nil
 }
 
 func between(h captures.Handshake, a, b netip.AddrPort) bool {
 	return h.A == a && h.B == b || h.A == b && h.B == a
-}
-
-func synsOf(h captures.Handshake, end netip.AddrPort) int {
-	if h.A == end {
-		return h.SynsA
-	}
-	return h.SynsB
 }
 
 // crossing translates a verdict. A three-way handshake seen from one end may
@@ -96,18 +76,45 @@ func crossing(v captures.Verdict) *bool {
 	return nil
 }
 
-// launchError compares the first SYN on the wire with the instant. The capture
-// stamps with the system's real-time clock; the two clocks are read together
-// to carry the instant over.
-func (m *meeting) launchError(p plan) {
-	if first := m.firstSYN(); first != nil {
-		instant := wallAt(p.at)
-		m.report.LaunchError, m.report.LaunchFrom = pointer(first.Sub(instant)), pointer("capture")
+// measureLaunch reads from the capture when the first SYN left, by the
+// kernel's stamps, and how many did.
+func (m *meeting) measureLaunch(p plan, runners []*runner) {
+	if syns := m.capturedSYNs(runners); len(syns) > 0 {
+		m.report.LaunchError, m.report.LaunchFrom = pointer(syns[0].Sub(wallAt(p.at))), pointer("capture")
+		if m.capture.Dropped == 0 {
+			m.report.SYNsOnWire = len(syns)
+		}
 		return
 	}
 	if len(m.report.Attempts) > 0 {
 		m.report.LaunchError, m.report.LaunchFrom = pointer(m.report.Attempts[0].Called), pointer("call")
 	}
+}
+
+// capturedSYNs lists when this side's SYNs left, by the system's real-time
+// clock.
+func (m *meeting) capturedSYNs(runners []*runner) []time.Time {
+	if m.capture == nil {
+		return nil
+	}
+	var list []time.Time
+	decoder := captures.NewDecoder()
+	for _, packet := range m.capture.Packets {
+		s, err := decoder.Decode(m.capture.Interface.LinkType, packet.Data)
+		if err == nil && s.Kind == captures.KindSyn && ours(s, runners) {
+			list = append(list, packet.Time)
+		}
+	}
+	return list
+}
+
+func ours(s captures.Segment, runners []*runner) bool {
+	for _, r := range runners {
+		if s.From == r.socket.Local() && s.To == r.remote {
+			return true
+		}
+	}
+	return false
 }
 
 // wallAt carries an instant over to the system's real-time clock: the tightest
@@ -123,20 +130,6 @@ func wallAt(at timing.Instant) time.Time {
 		}
 	}
 	return best
-}
-
-func (m *meeting) firstSYN() *time.Time {
-	if m.capture == nil {
-		return nil
-	}
-	decoder := captures.NewDecoder()
-	for _, packet := range m.capture.Packets {
-		s, err := decoder.Decode(m.capture.Interface.LinkType, packet.Data)
-		if err == nil && s.Kind == captures.KindSyn && s.From.Port() == m.report.Local.Port() {
-			return &packet.Time
-		}
-	}
-	return nil
 }
 
 // tooLate is from where on this host's own launch is to blame: a path's one-way

@@ -22,6 +22,8 @@ type plan struct {
 	client  bool             // takes the client's role in TLS and nominates
 	peerKey rendezvous.KeyID // that the peer must prove
 	minTTL  bool             // both hosts can tell segments apart by their TTL
+	sweeps  bool             // this side varies the phase of its retries, the other keeps to the instants
+	bound   time.Duration    // the two sides' instants differ by no more than this; 0: unknown
 }
 
 // immune says that the hosts' own resets are to be told from the peer's SYN by
@@ -211,8 +213,18 @@ func (m *meeting) follow(ctx context.Context, p plan, r *runner) error {
 		if used(r.socket)+1+r.syncnt > r.pair.SYNs {
 			return fmt.Errorf("%w: %w", errBudget, err)
 		}
+		if err := m.waitForRetry(ctx, p, m.cfg.Retries-retries); err != nil {
+			return err
+		}
 		m.call(p, r)
 	}
+}
+
+// waitForRetry sleeps until the next instant at which both sides try again.
+func (m *meeting) waitForRetry(ctx context.Context, p plan, n int) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	return timing.Wait(ctx, p.retryAt(timing.Now(), n))
 }
 
 var errBudget = errors.New("the SYN budget is spent")

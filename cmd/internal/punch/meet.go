@@ -39,6 +39,7 @@ type meeting struct {
 	keys     *roleKeys // of an appointment; nil with a coordinator
 
 	client   *rendezvous.Client
+	watch    sync.WaitGroup // goroutines that end with the client
 	welcome  rendezvous.Welcome
 	presence rendezvous.Presence
 
@@ -87,6 +88,7 @@ func (m *meeting) close() {
 	if m.client != nil {
 		m.client.Close()
 	}
+	m.watch.Wait()
 	for _, h := range m.held {
 		h.Conn.Close()
 	}
@@ -191,7 +193,36 @@ func (m *meeting) holdUntilEarly(ctx context.Context) error {
 		return nil
 	}
 	m.trace(Agree, "holding for %s", wait.Round(time.Second))
-	return timing.Wait(ctx, timing.Now().Add(wait))
+	err := timing.Wait(m.whileCoordinated(ctx), timing.Now().Add(wait))
+	if lost := m.coordinatorLost(); lost != nil && ctx.Err() == nil {
+		return lost
+	}
+	return err
+}
+
+// whileCoordinated is a context that also ends with the coordinator's
+// connection, where there is one.
+func (m *meeting) whileCoordinated(ctx context.Context) context.Context {
+	if m.client == nil {
+		return ctx
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	m.watch.Go(func() {
+		defer cancel()
+		select {
+		case <-m.client.Done():
+		case <-ctx.Done():
+		}
+	})
+	return ctx
+}
+
+// coordinatorLost says why the coordinator's connection has ended, or nil.
+func (m *meeting) coordinatorLost() error {
+	if m.client == nil || m.client.Err() == nil {
+		return nil
+	}
+	return m.coordinatorFailed(m.client.Err())
 }
 
 // sync measures the clock against every source that both peers may share.
@@ -209,6 +240,9 @@ func (m *meeting) sync(ctx context.Context) ([]rendezvous.SourceOffset, error) {
 		sources = append(sources, timing.NTP(n, m.cfg.Clock))
 	}
 	estimate, err := timing.Sync(ctx, m.cfg.Clock, sources, m.cfg.Samples, sampleSpacing)
+	if lost := m.coordinatorLost(); lost != nil {
+		return nil, lost
+	}
 	if err != nil && !errors.Is(err, timing.ErrNoMajority) { // servers that differ by a constant still agree on the pair
 		if errors.Is(err, timing.ErrNoAnswer) {
 			return nil, &failed{ClockTooPoor, err.Error()}
@@ -305,6 +339,7 @@ func (m *meeting) plan(attested []netip.AddrPort) (plan, error) {
 		at:     m.cfg.Clock.Instant(s.At.Add(-s.Offset(own))),
 		pairs:  pairs,
 		client: s.Client == own, peerKey: m.presence.Key, minTTL: s.MinTTL,
+		sweeps: s.Client == own, bound: orZero(s.SkewBound),
 	}, nil
 }
 
@@ -313,4 +348,11 @@ func timescaleName(source string) string {
 		return "each peer, unsynchronised"
 	}
 	return source
+}
+
+func orZero(d *time.Duration) time.Duration {
+	if d == nil {
+		return 0
+	}
+	return *d
 }

@@ -136,9 +136,24 @@ func (c *Client) send(ctx context.Context, m message) error {
 		m.Time.Origin = c.clock.Now().UnixNano()
 	}
 	if err := writeFrame(c.conn, m); err != nil {
-		return &Error{KindLost, fmt.Sprintf("the connection to the coordinator ended: %v", err)}
+		c.conn.NetConn().Close()
+		<-c.done // the reader may know better why
+		return c.reason
 	}
 	return nil
+}
+
+// Done is closed when the connection has ended.
+func (c *Client) Done() <-chan struct{} { return c.done }
+
+// Err says why the connection ended, as *Error; nil while it stands.
+func (c *Client) Err() error {
+	select {
+	case <-c.done:
+		return c.reason
+	default:
+		return nil
+	}
 }
 
 // Source is the coordinator's clock as a time source, over this connection.

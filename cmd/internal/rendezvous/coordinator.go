@@ -200,10 +200,10 @@ func (c *Coordinator) meet(s *session, m meet) error {
 		return nil
 	}
 	p := held.session
-	if s.wantsKey != "" && s.wantsKey != p.key {
-		return wrongKey(p, s)
-	}
 	if p.wants != s.name || p.partner != nil {
+		if s.wantsKey != "" && s.wantsKey != p.key {
+			return wrongKey(p, s)
+		}
 		s.push(message{Waiting: &waiting{fmt.Sprintf("%q is connected, but has not asked for %q", m.Peer, s.name)}})
 		return nil
 	}

@@ -1,0 +1,45 @@
+package punch
+
+import (
+	"testing"
+	"time"
+
+	"tcppunch/timing"
+)
+
+func TestRetriesFallOnCommonInstants(t *testing.T) {
+	p := plan{at: timing.Instant(time.Hour)}
+	for _, late := range []time.Duration{-time.Second, 0, time.Nanosecond, pitch, 40*time.Millisecond + 7} {
+		now := p.at.Add(late)
+		at := p.retryAt(now, 3)
+		if wait := at.Sub(now); wait <= 0 || wait > 2*pitch || at.Sub(p.at)%pitch != 0 {
+			t.Errorf("%s after the instant the retry waits %s", late, wait)
+		}
+	}
+}
+
+// TestASweepCrossesWithinTheBound: however far the two sides' instants lie
+// apart within the bound, some try of the sweep comes within the window.
+func TestASweepCrossesWithinTheBound(t *testing.T) {
+	for _, bound := range []time.Duration{10 * time.Microsecond, 100 * time.Microsecond, time.Millisecond} {
+		tries := 1 + 2*int(bound/window)
+		p := plan{sweeps: true, bound: bound}
+		for apart := -bound; apart <= bound; apart += 777 {
+			crossed := false
+			for n := range tries {
+				crossed = crossed || (p.phase(n)-apart).Abs() <= window
+			}
+			if !crossed {
+				t.Fatalf("instants %s apart never cross within ± %s in %d tries", apart, bound, tries)
+			}
+		}
+	}
+}
+
+func TestOnlyOneSideSweeps(t *testing.T) {
+	for n := range 100 {
+		if (plan{bound: time.Millisecond}).phase(n) != 0 {
+			t.Fatal("the other side leaves the instants as well")
+		}
+	}
+}
