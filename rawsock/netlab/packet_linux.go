@@ -131,7 +131,8 @@ func (d *packetPort) read(b []byte) (int, bool) {
 	return n, true
 }
 
-// countLost reads, and thereby clears, how many packets found the ring full.
+// countLost reads, and thereby clears, how many packets found the ring full. The
+// kernel tells so with the next packet that finds room.
 func (d *packetPort) countLost() {
 	if s, err := unix.GetsockoptTpacketStats(d.socket, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
 		d.stats.drops[causeOverflow].Add(uint64(s.Drops))
