@@ -58,32 +58,24 @@ func HandshakeSection(h captures.Handshake) Section {
 		s.Table = append(s.Table, [2]string{"reset", fmt.Sprintf("by %s (%s)", h.Reset.By, h.Reset.Confidence)})
 	}
 	for _, e := range h.Evidence {
-		s.List = append(s.List, Item{e.Text, fmt.Sprintf("%s#%d", placeOf(h, e.File), e.Packet)})
+		s.List = append(s.List, Item{e.Text, fmt.Sprintf("%s#%d", placeOf(h, e), e.Packet)})
 	}
+	names := distinct(h.Vantages)
 	for _, e := range h.Events {
-		s.Events = append(s.Events, eventRow(h, e))
+		s.Events = append(s.Events, eventRow(h, e, names[e.Vantage]))
 	}
 	return s
 }
 
-func eventRow(h captures.Handshake, e captures.Event) EventRow {
+func eventRow(h captures.Handshake, e captures.Event, place string) EventRow {
 	row := EventRow{
-		At: since(e.At.Sub(h.Events[0].At), false), Place: fmt.Sprintf("%s#%d", h.Vantages[e.Vantage].Name, e.Packet),
+		At: since(e.At.Sub(h.Events[0].At), false), Place: fmt.Sprintf("%s#%d", place, e.Packet),
 		From: e.From.String(), Kind: e.Kind.String(), Seq: fmt.Sprint(e.Seq), Ack: fmt.Sprint(e.Ack), TTL: fmt.Sprint(e.TTL),
 	}
 	if e.Kind.IsICMP() {
 		row.From, row.Ack = e.From.Addr().String(), ""
 	}
 	return row
-}
-
-func placeOf(h captures.Handshake, file int) string {
-	for _, v := range h.Vantages {
-		if v.File == file {
-			return v.Name
-		}
-	}
-	return ""
 }
 
 // AnalysisSections renders a whole analysis: what was read, then each

@@ -22,10 +22,10 @@ type LadderOptions struct {
 // segment from where it left to where it arrived, then the verdict and what
 // proves it.
 func Ladder(w io.Writer, h captures.Handshake, opt LadderOptions) error {
-	opt.Width = max(60, opt.Width)
-	if opt.Width == 60 {
+	if opt.Width == 0 {
 		opt.Width = 80
 	}
+	opt.Width = max(60, opt.Width)
 	s := newScene(h)
 	c := newCanvas(s, opt)
 	var b strings.Builder
@@ -39,18 +39,21 @@ func Ladder(w io.Writer, h captures.Handshake, opt LadderOptions) error {
 
 // WriteVerdict writes verdict, margin, translations and evidence as text.
 func WriteVerdict(w io.Writer, h captures.Handshake, width int) {
-	fmt.Fprintf(w, "verdict: %s%s\n", h.Verdict, Established(h))
+	line := func(head, format string, args ...any) {
+		io.WriteString(w, wrap(fmt.Sprintf(format, args...), head, strings.Repeat(" ", len(head)), width))
+	}
+	line("verdict: ", "%s%s", h.Verdict, Established(h))
 	if h.CrossingMargin != nil {
-		fmt.Fprintf(w, "margin:  %s\n", Margin(*h.CrossingMargin))
+		line("margin:  ", "%s", Margin(*h.CrossingMargin))
 	}
 	for _, n := range h.NAT {
-		fmt.Fprintf(w, "nat:     %s -> %s (%s)\n", n.Inside, n.Outside, strings.Join(n.Rewrites, ", "))
+		line("nat:     ", "%s -> %s (%s)", n.Inside, n.Outside, strings.Join(n.Rewrites, ", "))
 	}
 	if h.Reset != nil {
-		fmt.Fprintf(w, "reset:   by %s (%s)\n", h.Reset.By, h.Reset.Confidence)
+		line("reset:   ", "by %s (%s)", h.Reset.By, h.Reset.Confidence)
 	}
 	for _, e := range h.Evidence {
-		text := fmt.Sprintf("%s [%s#%d]", Escape(e.Text), fileName(h, e.File), e.Packet)
+		text := fmt.Sprintf("%s [%s#%d]", Escape(e.Text), Escape(placeOf(h, e)), e.Packet)
 		io.WriteString(w, wrap(text, "  - ", "    ", width))
 	}
 }
@@ -74,13 +77,16 @@ func Margin(d time.Duration) string {
 	return fmt.Sprintf("either SYN could have left %s later and still crossed", since(d, false))
 }
 
-func fileName(h captures.Handshake, file int) string {
+// placeOf is the short name of the vantage point that a piece of evidence is
+// from; nothing where there is one only.
+func placeOf(h captures.Handshake, e captures.Evidence) string {
 	if len(h.Vantages) == 1 {
 		return ""
 	}
-	for _, v := range h.Vantages {
-		if v.File == file {
-			return Escape(v.Name)
+	names := distinct(h.Vantages)
+	for _, x := range h.Events {
+		if x.File == e.File && x.Packet == e.Packet {
+			return names[x.Vantage]
 		}
 	}
 	return ""

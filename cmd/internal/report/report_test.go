@@ -1,0 +1,180 @@
+package report
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"tcppunch/captures"
+)
+
+var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// crossing is a simultaneous open as two hosts saw it, 20 ms apart, B's SYN 3 ms
+// after A's.
+func crossing() captures.Handshake {
+	a, b := netip.MustParseAddrPort("10.1.0.2:40001"), netip.MustParseAddrPort("10.2.0.2:50001")
+	isnA, isnB, stands, margin := uint32(100), uint32(900), true, 17*time.Millisecond
+	h := captures.Handshake{
+		A: a, B: b, Verdict: captures.VerdictSimultaneousOpen, Established: &stands, CrossingMargin: &margin,
+		ISNA: &isnA, ISNB: &isnB, Vantages: []captures.Vantage{{Name: "a.pcap"}, {File: 1, Name: "b.pcap"}},
+		NAT:      []captures.NAT{{Inside: a, Outside: b, Side: captures.SideA, Rewrites: []string{"address", "port"}}},
+		Evidence: []captures.Evidence{{Text: "A's SYN had left\x1b[2J before <script>alert(1)</script>", File: 1, Packet: 2}},
+	}
+	flight := func(n int, side captures.Side, kind captures.Kind, seq, ack uint32, left, arrived time.Duration) {
+		for v, at := range []time.Duration{left, arrived} {
+			if side == captures.SideB {
+				v = 1 - v
+			}
+			h.Events = append(h.Events, captures.Event{File: v, Vantage: v, Packet: n + 1, Flight: n, At: start.Add(at), Side: side, Kind: kind, Seq: seq, Ack: ack, From: a, To: b})
+		}
+	}
+	ms := time.Millisecond
+	flight(0, captures.SideA, captures.KindSyn, 100, 0, 0, 20*ms)
+	flight(1, captures.SideB, captures.KindSyn, 900, 0, 3*ms, 23*ms)
+	flight(2, captures.SideB, captures.KindSynAck, 900, 101, 20*ms, 40*ms)
+	flight(3, captures.SideA, captures.KindSynAck, 100, 901, 23*ms, 43*ms)
+	flight(4, captures.SideA, captures.KindAck, 101, 901, 40*ms, 60*ms)
+	slices.SortStableFunc(h.Events, func(x, y captures.Event) int { return x.At.Compare(y.At) })
+	return h
+}
+
+func draw(t *testing.T, h captures.Handshake, o LadderOptions) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := Ladder(&b, h, o); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestTwoSynsUnderWayTogetherCross(t *testing.T) {
+	if text := draw(t, crossing(), LadderOptions{}); strings.Count(text, "╳") != 1 {
+		t.Errorf("got no crossing in\n%s", text)
+	}
+	if text := draw(t, crossing(), LadderOptions{ASCII: true}); strings.Count(text, "X") != 1 {
+		t.Errorf("got no crossing in\n%s", text)
+	}
+}
+
+func TestSynsOneAfterTheOtherDoNotCross(t *testing.T) {
+	h := crossing()
+	h.Events = slices.DeleteFunc(h.Events, func(e captures.Event) bool { return e.Kind != captures.KindSyn })
+	for i := range h.Events {
+		if h.Events[i].Side == captures.SideB {
+			h.Events[i].At = h.Events[i].At.Add(30 * time.Millisecond)
+		}
+	}
+	slices.SortStableFunc(h.Events, func(x, y captures.Event) int { return x.At.Compare(y.At) })
+	if text := draw(t, h, LadderOptions{}); strings.Contains(text, "╳") {
+		t.Errorf("got a crossing in\n%s", text)
+	}
+}
+
+func TestTheLadderKeepsItsWidth(t *testing.T) {
+	for _, width := range []int{60, 80, 132} {
+		for line := range strings.Lines(draw(t, crossing(), LadderOptions{Width: width})) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > width {
+				t.Errorf("width %d: got %d columns in %q", width, n, line)
+			}
+		}
+	}
+}
+
+func TestPlainASCIIIsPlainASCII(t *testing.T) {
+	for _, r := range draw(t, crossing(), LadderOptions{ASCII: true}) {
+		if r > 126 {
+			t.Fatalf("got %q", r)
+		}
+	}
+}
+
+func TestTheLadderTellsTimesKindsVerdictAndTranslation(t *testing.T) {
+	text := draw(t, crossing(), LadderOptions{})
+	for _, want := range []string{"0.000 ms", "3.000 ms", "60.000 ms", "SYN-ACK seq=0 ack=1", "ACK seq=1 ack=1", "verdict: simultaneous-open, established",
+		"17.000 ms", "10.1.0.2:40001 -> 10.2.0.2:50001 (address, port)", "[b#2]"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
+}
+
+func TestForeignTextReachesNoTerminalAsControl(t *testing.T) {
+	if text := draw(t, crossing(), LadderOptions{}); strings.Contains(text, "\x1b") {
+		t.Errorf("got an escape character in %q", text)
+	}
+	for given, want := range map[string]string{
+		"plain ü 漢": "plain ü 漢", "a\x1b[31m": `a\x1b[31m`, "line\nnext\r": `line\nnext\r`, "\u202eabc": `\u202eabc`, "bad\xff": `bad\xff`, "\u009b": `\u009b`, "\ufffd": "\ufffd",
+	} {
+		if got := Escape(given); got != want {
+			t.Errorf("Escape(%q): got %q, want %q", given, got, want)
+		}
+	}
+}
+
+func TestThePageStandsAloneAndEscapes(t *testing.T) {
+	h := crossing()
+	h.Vantages[0].Name = `<img src="http://example.org/x">`
+	var b bytes.Buffer
+	if err := HTML(&b, "<b>title</b>", HandshakeSection(h)); err != nil {
+		t.Fatal(err)
+	}
+	page := b.String()
+	for _, bad := range []string{"<script", "<img", "<b>title", "src=\"http", "@import", "url("} {
+		if strings.Contains(page, bad) {
+			t.Errorf("the page has %q", bad)
+		}
+	}
+	for _, want := range []string{"&lt;script", "<svg", "simultaneous-open, established", "the two SYNs cross here"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}
+
+func TestThePictureIsWellFormed(t *testing.T) {
+	h := crossing()
+	h.Vantages[0].Name = `"<&>`
+	var b bytes.Buffer
+	if err := SVG(&b, h); err != nil {
+		t.Fatal(err)
+	}
+	d := xml.NewDecoder(&b)
+	for {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestOneVantagePointReckonsTheOtherEnd(t *testing.T) {
+	h := crossing()
+	h.Vantages = h.Vantages[:1]
+	h.Events = slices.DeleteFunc(h.Events, func(e captures.Event) bool { return e.Vantage == 1 })
+	text := draw(t, h, LadderOptions{})
+	for _, want := range []string{"╳", "~20.000 ms", "captured here", "reckoned"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
+}
+
+func TestManyAttemptsAreShortened(t *testing.T) {
+	h := crossing()
+	for i := range 200 {
+		h.Events = append(h.Events, captures.Event{Packet: 100 + i, Flight: 10 + i, At: start.Add(time.Second + time.Duration(i)*time.Millisecond), Side: captures.SideA, Kind: captures.KindSyn, Seq: uint32(1000 + i)})
+	}
+	text := draw(t, h, LadderOptions{})
+	if n := strings.Count(text, "\n"); n > 120 || !strings.Contains(text, "more segments are not drawn") {
+		t.Errorf("got %d lines", n)
+	}
+}
