@@ -15,6 +15,7 @@ type Document struct {
 	Delay   int64   `json:"delay_ns"`
 	SkewA   int64   `json:"skew_a_ns"`
 	SkewB   int64   `json:"skew_b_ns"`
+	Guard   int64   `json:"guard_ns"` // lateness of the core beyond which a trial does not count; 0 without a core
 	Trials  []Trial `json:"trials"`
 	Summary Summary `json:"summary"`
 }
@@ -94,7 +95,14 @@ func wilson(k, n int) [2]float64 {
 	p, m := float64(k)/float64(n), float64(n)
 	center := (p + z*z/(2*m)) / (1 + z*z/m)
 	half := z / (1 + z*z/m) * math.Sqrt(p*(1-p)/m+z*z/(4*m*m))
-	return [2]float64{max(center-half, 0), min(center+half, 1)}
+	interval := [2]float64{max(center-half, 0), min(center+half, 1)}
+	if k == n { // exactly 1, but for rounding
+		interval[1] = 1
+	}
+	if k == 0 {
+		interval[0] = 0
+	}
+	return interval
 }
 
 // Summarize counts trials.

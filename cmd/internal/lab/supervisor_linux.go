@@ -24,30 +24,64 @@ const lifeline = 3
 // patience is how long the supervisor may take to end after Ctrl-C.
 const patience = 500 * time.Millisecond
 
-// directoryPrefix and the starter's process id begin the name of a lab's
-// temporary directory.
+// directoryPrefix begins the name of a lab's temporary directory. The lab holds
+// a lock on it as long as it lives, in whichever pid namespace it runs.
 const directoryPrefix = "tcppunch-lab-"
 
-// sweep removes the temporary directories of this user's labs that were killed
-// before they could do so themselves.
+// sweep removes the temporary directories of labs that were killed before they
+// could do so themselves: those that nobody holds.
 func sweep() {
-	left, _ := filepath.Glob(filepath.Join(os.TempDir(), directoryPrefix+"*-*"))
-	for _, dir := range left {
-		number, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), directoryPrefix), "-")
-		pid, err := strconv.Atoi(number)
-		if err == nil && pid > 0 && ownedByUser(dir) && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
-			os.RemoveAll(dir)
+	left, _ := filepath.Glob(filepath.Join(os.TempDir(), directoryPrefix+"*"))
+	for _, path := range left {
+		dir, err := lockDirectory(path)
+		if err != nil {
+			continue
 		}
+		os.RemoveAll(path)
+		dir.Close()
 	}
 }
 
-func ownedByUser(path string) bool {
-	info, err := os.Lstat(path)
+// lockDirectory opens and locks a directory, or fails at once if another
+// process holds it or if it is another user's.
+func lockDirectory(path string) (*os.File, error) {
+	dir, err := os.OpenFile(path, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return false
+		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && info.IsDir() && int(stat.Uid) == os.Getuid()
+	info, err := dir.Stat()
+	if err == nil && int(info.Sys().(*syscall.Stat_t).Uid) != os.Getuid() {
+		err = os.ErrPermission
+	}
+	if err == nil {
+		err = unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
+		dir.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return dir, nil
+}
+
+// makeDirectory makes the lab's temporary directory. It gets the name that
+// sweep looks for only once it is locked.
+func makeDirectory() (path string, remove func(), err error) {
+	made, err := os.MkdirTemp("", ".tcppunch-")
+	if err != nil {
+		return "", nil, fmt.Errorf("make temporary directory: %w", err)
+	}
+	dir, err := lockDirectory(made)
+	if err != nil {
+		os.Remove(made)
+		return "", nil, err
+	}
+	path = filepath.Join(filepath.Dir(made), directoryPrefix+strings.TrimPrefix(filepath.Base(made), ".tcppunch-"))
+	if err := os.Rename(made, path); err != nil {
+		os.Remove(made)
+		dir.Close()
+		return "", nil, fmt.Errorf("make temporary directory: %w", err)
+	}
+	return path, func() { os.RemoveAll(path); dir.Close() }, nil
 }
 
 // enter starts the supervisor and waits for it. The thread that starts it must
@@ -57,11 +91,11 @@ func enter(ctx context.Context, stdout io.Writer) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	sweep()
-	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", directoryPrefix, os.Getpid()))
+	dir, remove, err := makeDirectory()
 	if err != nil {
-		return fmt.Errorf("make temporary directory: %w", err)
+		return err
 	}
-	defer os.RemoveAll(dir)
+	defer remove()
 	alive, hold, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("make pipe: %w", err)

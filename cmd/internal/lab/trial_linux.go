@@ -84,9 +84,11 @@ func (w *watcher) sightings() []sighting {
 	return slices.Clone(w.seen)
 }
 
+func linkOf(c Config) Link { return Link{Delay: c.Delay, Jitter: c.Jitter, Loss: c.Loss} }
+
 // newTrial builds the network and starts its servers.
 func newTrial(ctx context.Context, c Config, dir string) (*trial, error) {
-	s := PlanNetwork(c.A, c.B, Link{Delay: c.Delay, Jitter: c.Jitter, Loss: c.Loss})
+	s := PlanNetwork(c.A, c.B, linkOf(c))
 	t := &trial{config: c, dir: dir, watch: &watcher{edges: edgesOf(s), byID: map[uint64]int{}}}
 	var err error
 	if t.network, err = Build(s, t.watch.observe); err != nil {
