@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tcppunch/captures"
+)
+
+// synFrame is an IPv4 packet with a TCP segment that has 20 bytes of header.
+func synFrame(fromB bool, flags byte, seq, ack uint32) []byte {
+	a, b := []byte{192, 0, 2, 1}, []byte{198, 51, 100, 2}
+	ports := []byte{0x0f, 0xa1, 0x13, 0x89} // 4001, 5001
+	if fromB {
+		a, b = b, a
+		ports = []byte{0x13, 0x89, 0x0f, 0xa1}
+	}
+	p := append([]byte{0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0}, append(a, b...)...)
+	p = append(p, ports...)
+	p = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(p, seq), ack)
+	return append(p, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0)
+}
+
+// crossingFile writes a simultaneous open and returns the file's name.
+func crossingFile(t *testing.T) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "crossing.pcapng")
+	file, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	w, err := captures.NewWriter(file, captures.Interface{Name: "raw0", LinkType: captures.LinkRaw})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const syn, ack = 2, 16
+	frames := [][]byte{
+		synFrame(false, syn, 100, 0), synFrame(true, syn, 900, 0), synFrame(false, syn|ack, 100, 901),
+		synFrame(true, syn|ack, 900, 101), synFrame(false, ack, 101, 901), synFrame(true, ack, 901, 101),
+	}
+	for i, f := range frames {
+		at := time.Unix(1_700_000_000, int64(i)*10_000_000)
+		if err := w.WritePacket(captures.Packet{Time: at, Data: f}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return name
+}
+
+func runAnalyze(t *testing.T, stdin []byte, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, talk bytes.Buffer
+	status = run(t.Context(), append([]string{"tcppunch", "analyze"}, args...), streams{in: bytes.NewReader(stdin), out: &out, err: &talk})
+	return status, out.String(), talk.String()
+}
+
+type analyzeDocument struct {
+	Schema string
+	Files  []struct {
+		Path     string
+		CutShort bool `json:"cut_short"`
+		Problems []string
+	}
+	Handshakes []struct {
+		A, B, Verdict string
+		Established   *bool
+		Margin        *int64           `json:"crossing_margin_ns"`
+		Events        []map[string]any `json:"events"`
+		Evidence      []map[string]any `json:"evidence"`
+		NAT           []any            `json:"nat"`
+	}
+	Summary map[string]int
+	Error   *failure
+}
+
+func decodeAnalysis(t *testing.T, stdout string) (d analyzeDocument) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(stdout), &d); err != nil {
+		t.Fatalf("%v in %s", err, stdout)
+	}
+	return d
+}
+
+func TestAnalyzePrintsTheDocument(t *testing.T) {
+	status, stdout, stderr := runAnalyze(t, nil, "--json", crossingFile(t))
+	if status != 0 || stderr != "" {
+		t.Fatalf("got status %d, stderr %q", status, stderr)
+	}
+	d := decodeAnalysis(t, stdout)
+	if d.Schema != "tcppunch.analyze/1" || len(d.Handshakes) != 1 || d.Summary["simultaneous-open"] != 1 {
+		t.Fatalf("got %s", stdout)
+	}
+	h := d.Handshakes[0]
+	if h.A != "192.0.2.1:4001" || h.B != "198.51.100.2:5001" || h.Established == nil || !*h.Established || h.Margin == nil || *h.Margin != 20_000_000 || h.NAT == nil {
+		t.Errorf("got %s", stdout)
+	}
+	for _, field := range []string{"file", "packet", "at", "from", "kind", "seq", "ack", "ttl"} {
+		if _, ok := h.Events[0][field]; !ok {
+			t.Errorf("events lack %s: %v", field, h.Events[0])
+		}
+	}
+	for _, field := range []string{"text", "file", "packet"} {
+		if _, ok := h.Evidence[0][field]; !ok {
+			t.Errorf("evidence lacks %s: %v", field, h.Evidence[0])
+		}
+	}
+}
+
+func TestAnalyzeDrawsTheCrossing(t *testing.T) {
+	status, stdout, _ := runAnalyze(t, nil, crossingFile(t))
+	if status != 0 || !strings.Contains(stdout, "╳") || !strings.Contains(stdout, "openings: simultaneous-open 1; 6 packets") {
+		t.Errorf("got status %d and\n%s", status, stdout)
+	}
+}
+
+func TestAnalyzeSaysWhyAFileCannotBeRead(t *testing.T) {
+	text := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(text, []byte("hello, world"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, file := range map[string]string{"missing": filepath.Join(t.TempDir(), "none.pcap"), "text": text, "folder": t.TempDir()} {
+		status, stdout, stderr := runAnalyze(t, nil, "--json", file)
+		d := decodeAnalysis(t, stdout)
+		if status != statusFailed || d.Error == nil || d.Error.Kind != "unreadable" || !strings.Contains(stderr, filepath.Base(file)) {
+			t.Errorf("%s: got status %d, stderr %q, stdout %s", name, status, stderr, stdout)
+		}
+	}
+}
+
+func TestAnalyzeJudgesWhatIsLeftOfAFileCutShort(t *testing.T) {
+	data, err := os.ReadFile(crossingFile(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, stdout, _ := runAnalyze(t, data[:len(data)-10], "--json", "-")
+	d := decodeAnalysis(t, stdout)
+	if status != 0 || !d.Files[0].CutShort || len(d.Files[0].Problems) != 1 || d.Summary["simultaneous-open"] != 1 {
+		t.Errorf("got status %d, %s", status, stdout)
+	}
+	status, _, stderr := runAnalyze(t, data[:len(data)-10], "-")
+	if status != 0 || !strings.Contains(stderr, "cut short at byte") {
+		t.Errorf("got status %d, stderr %q", status, stderr)
+	}
+}
+
+func TestAnalyzeWithoutAnOpeningSaysSo(t *testing.T) {
+	file := crossingFile(t)
+	status, stdout, _ := runAnalyze(t, nil, "--port", "9", file)
+	if status != statusNo || !strings.Contains(stdout, "no opening of a TCP connection") {
+		t.Errorf("got status %d, %q", status, stdout)
+	}
+	for _, args := range [][]string{{"--port", "4001", file}, {"--host", "198.51.100.2", file}, {"--host", "::ffff:198.51.100.2", file}} {
+		if status, stdout, _ := runAnalyze(t, nil, args...); status != 0 {
+			t.Errorf("%v: got status %d, %q", args, status, stdout)
+		}
+	}
+}
+
+func TestAnalyzeRefusesAWrongCommandLine(t *testing.T) {
+	for _, args := range [][]string{{}, {"--host", "example", "f"}, {"--port", "70000", "f"}, {"f", "--json"}} {
+		if status, _, stderr := runAnalyze(t, nil, args...); status != statusUsage || stderr == "" {
+			t.Errorf("%v: got status %d, stderr %q", args, status, stderr)
+		}
+	}
+}
+
+func TestAnalyzeWritesPageAndPictureAndPackets(t *testing.T) {
+	dir := t.TempDir()
+	page, picture, packets := filepath.Join(dir, "r.html"), filepath.Join(dir, "r.svg"), filepath.Join(dir, "r.pcapng")
+	data, err := os.ReadFile(crossingFile(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, _, stderr := runAnalyze(t, data, "--html", page, "--svg", picture, "--write", packets, "-"); status != 0 {
+		t.Fatalf("got status %d, %s", status, stderr)
+	}
+	for name, want := range map[string]string{page: "</html>", picture: "</svg>", packets: "A's SYN had left before B's arrived"} {
+		got, err := os.ReadFile(name)
+		if err != nil || !bytes.Contains(got, []byte(want)) {
+			t.Errorf("%s lacks %q: %v", name, want, err)
+		}
+		if info, _ := os.Stat(name); info != nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: others can read it: %v", name, info.Mode())
+		}
+	}
+	if status, stdout, _ := runAnalyze(t, nil, packets); status != 0 || !strings.Contains(stdout, "simultaneous-open") {
+		t.Errorf("what was written reads as %q", stdout)
+	}
+}
+
+func TestTsharkReadsTheCommentsThatAnalyzeWrites(t *testing.T) {
+	tshark, err := exec.LookPath("tshark")
+	if err != nil {
+		t.Skip("tshark is not installed")
+	}
+	packets := filepath.Join(t.TempDir(), "r.pcapng")
+	if status, _, stderr := runAnalyze(t, nil, "--write", packets, crossingFile(t)); status != 0 {
+		t.Fatalf("got status %d, %s", status, stderr)
+	}
+	out, err := exec.Command(tshark, "-r", packets, "-T", "fields", "-e", "frame.number", "-e", "tcp.flags.str", "-e", "frame.comment").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(out), "\n"); n != 6 || !strings.Contains(string(out), "A answered B's SYN") {
+		t.Errorf("got %d packets:\n%s", n, out)
+	}
+}
