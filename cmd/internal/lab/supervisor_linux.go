@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -24,8 +23,9 @@ const lifeline = 3
 // patience is how long the supervisor may take to end after Ctrl-C.
 const patience = 500 * time.Millisecond
 
-// directoryPrefix begins the name of a lab's temporary directory. The lab holds
-// a lock on it as long as it lives, in whichever pid namespace it runs.
+// directoryPrefix and the starter's process id begin the name of a lab's
+// temporary directory. The lab holds a lock on it as long as it lives, which
+// tells more than the process id: labs may run in other pid namespaces.
 const directoryPrefix = "tcppunch-lab-"
 
 // sweep removes the temporary directories of labs that were killed before they
@@ -49,8 +49,7 @@ func lockDirectory(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	info, err := dir.Stat()
-	if err == nil && int(info.Sys().(*syscall.Stat_t).Uid) != os.Getuid() {
+	if !ownedByUser(path) {
 		err = os.ErrPermission
 	}
 	if err == nil {
@@ -61,6 +60,15 @@ func lockDirectory(path string) (*os.File, error) {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return dir, nil
+}
+
+func ownedByUser(path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && info.IsDir() && int(stat.Uid) == os.Getuid()
 }
 
 // makeDirectory makes the lab's temporary directory. It gets the name that
@@ -75,7 +83,8 @@ func makeDirectory() (path string, remove func(), err error) {
 		os.Remove(made)
 		return "", nil, err
 	}
-	path = filepath.Join(filepath.Dir(made), directoryPrefix+strings.TrimPrefix(filepath.Base(made), ".tcppunch-"))
+	name := fmt.Sprintf("%s%d-%s", directoryPrefix, os.Getpid(), strings.TrimPrefix(filepath.Base(made), ".tcppunch-"))
+	path = filepath.Join(filepath.Dir(made), name)
 	if err := os.Rename(made, path); err != nil {
 		os.Remove(made)
 		dir.Close()
