@@ -4,14 +4,16 @@ import (
 	"cmp"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 )
 
 // Bounds of what an Analyzer holds, whatever it is fed.
 const (
-	maxFlows       = 1 << 17
-	maxSegments    = 1 << 19 // in all flows; about 100 MB
-	maxFlowLength  = 256     // segments kept of one opening
+	maxFlows       = 1 << 17 // at up to 1 kB each
+	maxSegments    = 1 << 19 // in all flows; at about 200 bytes each
+	maxFlowLength  = 256     // segments kept of one opening: the first few and the latest
+	keptFirst      = 32      // of one that is longer
 	maxPlain       = 3       // segments without SYN or RST kept of one opening, per side and kind
 	sameAttempt    = 2 * time.Minute
 	duplicateFrame = 50 * time.Millisecond // far below the least retransmission time-out of a SYN, 1 s (RFC 6298)
@@ -62,7 +64,10 @@ type flow struct {
 	plain    map[plainKey]int
 	isns     map[isnKey]bool
 	answered [2]bool // an end (low, high) sent what only an established end sends
-	ended    bool    // FIN, or RST after both answered
+	syns     [2]int  // SYNs of each end, all of them
+	tries    [2]int  // different sequence numbers in them
+	last     time.Time
+	ended    bool // FIN, or RST after both answered
 }
 
 type plainKey struct {
@@ -93,8 +98,11 @@ func (a *Analyzer) Counts(file int) FileCounts {
 }
 
 // Add takes the next packet of a file. Files may be fed one after the other or
-// interleaved; file numbers count from 0. The packet's data is not kept.
+// interleaved; file numbers count from 0, and a negative one is ignored. The packet's data is not kept.
 func (a *Analyzer) Add(file int, link LinkType, p Packet) {
+	if file < 0 {
+		return
+	}
 	if a.decoder == nil {
 		a.decoder, a.current = NewDecoder(), map[flowKey]*flow{}
 	}
@@ -129,22 +137,38 @@ func (a *Analyzer) place(s Segment) bool {
 	key := keyOf(s)
 	f := a.current[key]
 	if s.Kind.isSyn() && (f == nil || f.isOver(s)) {
-		if len(a.flows) == maxFlows {
+		if len(a.flows) == maxFlows || a.held == maxSegments {
 			return false
 		}
-		f = &flow{key: key, plain: map[plainKey]int{}, isns: map[isnKey]bool{}}
+		f = &flow{key: key, isns: map[isnKey]bool{}}
 		a.current[key] = f
 		a.flows = append(a.flows, f)
 	}
 	if f == nil || !f.wants(s) {
 		return true
 	}
-	if a.held == maxSegments || len(f.segments) == maxFlowLength {
+	if a.held == maxSegments {
 		return false
+	}
+	if len(f.segments) == maxFlowLength {
+		dropped := f.forget()
+		a.held -= dropped
+		a.files[s.File].Dropped += dropped
 	}
 	a.held++
 	f.segments = append(f.segments, s)
 	return true
+}
+
+// forget makes room in a long series of attempts. The beginning stays, and the
+// end, on which the verdict rests.
+func (f *flow) forget() int {
+	old := f.segments[keptFirst : maxFlowLength/2]
+	for _, s := range old {
+		delete(f.isns, isnKey{s.From, s.Seq})
+	}
+	f.segments = slices.Delete(f.segments, keptFirst, maxFlowLength/2)
+	return len(old)
 }
 
 // isOver reports whether a SYN begins another opening than the flow's: after a
@@ -154,8 +178,7 @@ func (f *flow) isOver(s Segment) bool {
 	if f.isns[isnKey{s.From, s.Seq}] {
 		return false
 	}
-	last := f.segments[len(f.segments)-1].Time
-	return s.Kind == KindSyn && (f.ended || f.answered == [2]bool{true, true}) || s.Time.Sub(last) > sameAttempt
+	return s.Kind == KindSyn && (f.ended || f.answered == [2]bool{true, true}) || s.Time.Sub(f.last) > sameAttempt
 }
 
 // wants decides which segments are kept: all that may matter to the opening,
@@ -164,11 +187,14 @@ func (f *flow) wants(s Segment) bool {
 	if f.isDuplicate(s) {
 		return false
 	}
+	f.last = s.Time
 	switch {
 	case s.Kind == KindSyn:
-		key := isnKey{s.From, s.Seq}
+		key, end := isnKey{s.From, s.Seq}, f.index(s.From)
+		f.syns[end]++
 		if !f.isns[key] {
 			f.isns[key] = true
+			f.tries[end]++
 			clear(f.plain)
 			f.answered = [2]bool{}
 		}
@@ -189,6 +215,9 @@ func (f *flow) wants(s Segment) bool {
 	}
 	f.answered[f.index(s.From)] = true
 	key := plainKey{s.From, s.Kind}
+	if f.plain == nil {
+		f.plain = map[plainKey]int{}
+	}
 	f.plain[key]++
 	return f.plain[key] <= maxPlain
 }

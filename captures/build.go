@@ -30,18 +30,20 @@ func newHandshake(flows []*flow) Handshake {
 	return h
 }
 
+// tries counts at the place that saw the most, which is the nearest to the
+// sender unless that one was not listening yet.
 func (f *facts) tries(side Side) (attempts, syns int, isn *uint32) {
-	seen := map[uint32]bool{}
-	for _, x := range f.segments {
-		if x.side == side && x.Kind == KindSyn {
-			syns++
-			seen[x.Seq] = true
+	for _, s := range f.streams {
+		end := 0
+		if s.lowIsA != (side == SideA) {
+			end = 1
 		}
+		attempts, syns = max(attempts, s.tries[end]), max(syns, s.syns[end])
 	}
 	if f.known[side] {
 		isn = &f.isn[side]
 	}
-	return len(seen), syns, isn
+	return attempts, syns, isn
 }
 
 func (f *facts) vantages() []Vantage {

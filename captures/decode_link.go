@@ -119,12 +119,14 @@ func (p *pppoeLayer) NextLayerType() gopacket.LayerType { return p.next }
 func (p *pppoeLayer) LayerPayload() []byte { return p.payload }
 
 // ipv6Layer is gopacket's IPv6, which leaves the hop-by-hop header in front of
-// the payload of a jumbogram.
+// the payload of a jumbogram, and refuses the length 0 of a packet that was
+// captured before the network card cut it into segments.
 type ipv6Layer struct{ layers.IPv6 }
 
 // DecodeFromBytes implements gopacket.DecodingLayer.
 func (l *ipv6Layer) DecodeFromBytes(data []byte, feedback gopacket.DecodeFeedback) error {
-	if err := l.IPv6.DecodeFromBytes(data, feedback); err != nil {
+	err := l.IPv6.DecodeFromBytes(data, feedback)
+	if err != nil && (len(data) < 40 || l.Length != 0 || l.HopByHop != nil) {
 		return err
 	}
 	if l.HopByHop != nil && l.Length == 0 {

@@ -20,7 +20,7 @@ type Handshake struct {
 	CrossingMargin *time.Duration `json:"crossing_margin_ns"`
 	AttemptsA      int            `json:"attempts_a"` // different initial sequence numbers that A used
 	AttemptsB      int            `json:"attempts_b"`
-	SynsA          int            `json:"syns_a"` // SYNs of A seen at the place nearest to it, retransmissions included
+	SynsA          int            `json:"syns_a"` // SYNs of A at the place that saw the most of them, retransmissions included
 	SynsB          int            `json:"syns_b"`
 	ISNA           *uint32        `json:"isn_a"` // of the attempt that was judged; nil where not seen
 	ISNB           *uint32        `json:"isn_b"`

@@ -1,0 +1,65 @@
+package captures
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"testing"
+)
+
+func TestAnAnalyzerHoldsNoMoreThanItsBounds(t *testing.T) {
+	var a Analyzer
+	_, syn := frame(t, "A syn 100", LinkRaw)
+	const flood = maxFlows + 1000
+	for i := range uint32(flood) {
+		data := bytes.Clone(syn)
+		binary.BigEndian.PutUint32(data[16:], i) // the destination
+		binary.BigEndian.PutUint32(data[24:], i) // the sequence number
+		a.Add(0, LinkRaw, Packet{Time: dawn, Data: data})
+	}
+	if n := a.Counts(0).Dropped; n != flood-maxFlows {
+		t.Errorf("got %d segments left out, want %d", n, flood-maxFlows)
+	}
+	if n := len(a.Handshakes()); n != maxFlows {
+		t.Errorf("got %d handshakes, want %d", n, maxFlows)
+	}
+}
+
+func TestAfterManyRefusalsTheLastAttemptDecides(t *testing.T) {
+	const tries = 1000
+	var script []string
+	for i := range tries {
+		script = append(script, fmt.Sprintf("A syn %d", 1000+i*10), fmt.Sprintf("B rst-ack 0 %d", 1001+i*10))
+	}
+	list := play(t, append(script, "A syn 100", "B syn 900", "A syn-ack 100 901", "B syn-ack 900 101", "A ack 101 901", "B ack 901 101")...)
+	if len(list) != 1 {
+		t.Fatalf("got %d handshakes, want 1", len(list))
+	}
+	h := list[0]
+	if h.Verdict != VerdictSimultaneousOpen || h.AttemptsA != tries+1 || h.SynsA != tries+1 || len(h.Events) > maxFlowLength {
+		t.Errorf("got %v, %d attempts, %d SYNs, %d events", h.Verdict, h.AttemptsA, h.SynsA, len(h.Events))
+	}
+}
+
+func TestAScannerThatUsesOneNumberOpensManyHandshakes(t *testing.T) {
+	var a Analyzer
+	for i := range uint32(50) {
+		_, data := frame(t, "A syn 100", LinkRaw)
+		binary.BigEndian.PutUint32(data[16:], i)
+		a.Add(0, LinkRaw, Packet{Time: dawn, Data: data})
+	}
+	if n := len(a.Handshakes()); n != 50 {
+		t.Errorf("got %d handshakes, want 50", n)
+	}
+}
+
+func BenchmarkAddEstablished(b *testing.B) {
+	var a Analyzer
+	_, syn := frame(b, "A syn 100", LinkEthernet)
+	_, data := frame(b, "A data 101 901 len=100", LinkEthernet)
+	a.Add(0, LinkEthernet, Packet{Time: dawn, Data: syn})
+	b.ReportAllocs()
+	for b.Loop() {
+		a.Add(0, LinkEthernet, Packet{Time: dawn, Data: data})
+	}
+}
