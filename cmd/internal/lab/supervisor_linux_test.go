@@ -249,6 +249,26 @@ func TestRunningLabCanBeJoined(t *testing.T) {
 	}
 }
 
+func TestSweepSparesLabsThatRun(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	running, remove, err := makeDirectory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer remove()
+	killed := filepath.Join(os.TempDir(), directoryPrefix+"4000000-1")
+	if err := os.Mkdir(killed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	sweep()
+	if _, err := os.Stat(running); err != nil {
+		t.Errorf("the running lab's directory: %v, want it spared", err)
+	}
+	if _, err := os.Stat(killed); err == nil {
+		t.Error("the killed lab's directory is still there")
+	}
+}
+
 func TestMistypedWordsGetTheNearestValidOne(t *testing.T) {
 	for _, c := range []struct {
 		args []string
