@@ -124,7 +124,11 @@ func (f *facts) tellUnanswered(e *evidenceList, h Handshake) {
 		e.add(last, "Both sides sent SYNs (A %d, B %d), and neither was answered: none arrived, as far as this shows.", h.SynsA, h.SynsB)
 		return
 	}
-	e.add(last, "Nothing came back to %d SYN%s in the %v that they took.", h.SynsA, plural(h.SynsA), round(last.Time.Sub(f.segments[0].Time)))
+	if h.SynsA <= 1 {
+		e.add(last, "Nothing came back to this one SYN while the capture went on.")
+		return
+	}
+	e.add(last, "Nothing came back to any of %d SYNs in %v.", h.SynsA, round(last.Time.Sub(f.segments[0].Time)))
 }
 
 func (f *facts) tellEstablished(e *evidenceList, h Handshake) {
@@ -134,17 +138,13 @@ func (f *facts) tellEstablished(e *evidenceList, h Handshake) {
 	a, b := f.ack[SideA], f.ack[SideB]
 	switch {
 	case *h.Established && a >= 0 && b >= 0:
-		e.add(f.segments[max(a, b)], "Established: both ends sent segments that only an established end sends (the other is packet %d).", f.segments[min(a, b)].Packet)
+		for _, i := range []int{a, b} {
+			x := f.segments[i]
+			e.add(x, "Established on %s's side: its %s acknowledges %s's SYN without being a SYN.", name(x.side), label(x.Kind), name(x.side.Other()))
+		}
 	case *h.Established:
 		e.add(f.segments[max(a, b)], "Established as far as is seen: every segment of the opening is here, and nothing later contradicts it.")
 	}
-}
-
-func plural(n int) string {
-	if n == 1 {
-		return ""
-	}
-	return "s"
 }
 
 func round(d time.Duration) time.Duration {
