@@ -20,6 +20,9 @@ func classifyLab(err error) *failure {
 		return &failure{Status: statusUnavailable, Kind: "unavailable", Message: missing.Error(), Hint: mend(missing.Mend)}
 	}
 	if crash, ok := errors.AsType[*lab.Crash](err); ok {
+		if crash.Status == statusUsage {
+			return usageError("the clients do not take these flags: "+crash.Stderr, "see 'tcppunch meet --help'")
+		}
 		return &failure{Status: statusFailed, Kind: "node-crashed", Message: crash.Error(), Hint: "this is a fault of tcppunch or of the lab, not of the networks"}
 	}
 	if word, ok := errors.AsType[*lab.UnknownWord](err); ok {

@@ -36,6 +36,23 @@ func (u *Unavailable) Error() string {
 
 func (u *Unavailable) Unwrap() error { return u.Err }
 
+// Crash is a node that did not do its work at all: whatever it was to measure
+// was not measured.
+type Crash struct {
+	Node   string
+	What   string
+	Stderr string // the last it said
+	Status int    // its exit status; -1 after a signal
+}
+
+func (c *Crash) Error() string {
+	text := c.Node + " " + c.What
+	if c.Stderr != "" {
+		text += "; it said: " + c.Stderr
+	}
+	return text
+}
+
 // Config says what network to build and how the two clients shall meet in it.
 // The zero value is a meeting of two public hosts without delay.
 type Config struct {

@@ -118,24 +118,12 @@ func (p *process) interrupt(within time.Duration) {
 
 func (p *process) status() int { return p.cmd.ProcessState.ExitCode() }
 
-// Crash is a node that did not do its work at all: whatever it was to measure
-// was not measured.
-type Crash struct {
-	Node   string
-	What   string
-	Stderr string // the last it said
-}
-
-func (c *Crash) Error() string {
-	text := c.Node + " " + c.What
-	if c.Stderr != "" {
-		text += "; it said: " + c.Stderr
-	}
-	return text
-}
-
 func (p *process) crash(what string) error {
-	return &Crash{Node: p.name, What: what, Stderr: tail(p.stderr.String(), 2000)}
+	c := &Crash{Node: p.name, What: what, Stderr: tail(p.stderr.String(), 2000)}
+	if state := p.cmd.ProcessState; state != nil {
+		c.Status = state.ExitCode()
+	}
+	return c
 }
 
 func tail(s string, n int) string {

@@ -213,6 +213,20 @@ func namespacesRefused(err error) error {
 	return &Unavailable{Missing: missing, Mend: mend, Err: err}
 }
 
+// closed are the errors of kernels and containers that lack or forbid a part of
+// the lab although they allow namespaces.
+var closed = []error{unix.EPERM, unix.EACCES, unix.EROFS, unix.ENOSYS, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT}
+
+// closedOr names a network that this machine does not let us build.
+func closedOr(err error) error {
+	for _, c := range closed {
+		if errors.Is(err, c) {
+			return &Unavailable{Missing: "this machine lacks or forbids a part of the lab's networks", Mend: "tcppunch lab doctor", Err: err}
+		}
+	}
+	return err
+}
+
 // limits are the switches of kernels and distributions that close namespaces
 // to ordinary users.
 var limits = []struct{ path, closed, missing, mend string }{

@@ -282,6 +282,7 @@ func TestMistypedWordsGetTheNearestValidOne(t *testing.T) {
 		{[]string{"lab", "run", "--trails", "3"}, "--trials"},
 		{[]string{"lab", "shell", "c"}, "nat-a"},
 		{[]string{"lab", "run", "--loss", "2"}, "0 to 1"},
+		{[]string{"lab", "run", "--strategy", "simopne"}, "simopen"},
 	} {
 		status, _, said := run(t, "", c.args...)
 		if status != 64 || !strings.Contains(said, c.want) {

@@ -92,7 +92,7 @@ func newTrial(ctx context.Context, c Config, dir string) (*trial, error) {
 	t := &trial{config: c, dir: dir, watch: &watcher{edges: edgesOf(s), byID: map[uint64]int{}}}
 	var err error
 	if t.network, err = Build(s, t.watch.observe); err != nil {
-		return nil, err
+		return nil, closedOr(err)
 	}
 	if err := t.startServers(ctx); err != nil {
 		t.close()
