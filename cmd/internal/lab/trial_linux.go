@@ -205,23 +205,48 @@ func (t *trial) limit() time.Duration {
 	return defaultTimeout + t.config.LateB + overtime
 }
 
-// awaitAll waits for programs to end. What does not end in time is killed, and
-// said to have hung.
+// awaitAll waits for programs to end. What does not end in time is killed and
+// said to have hung; when one crashes, the others have nobody to wait for.
 func awaitAll(ctx context.Context, within time.Duration, list ...*process) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, within, errHung)
 	defer cancel()
+	ended := make(chan *process)
 	for _, p := range list {
-		select {
-		case <-p.done:
-		case <-ctx.Done():
-			p.kill()
-			if context.Cause(ctx) == errHung {
-				return p.crash(fmt.Sprintf("did not end within %v", within))
+		go func() {
+			<-p.done // the trial's end kills all of its processes
+			select {
+			case ended <- p:
+			case <-ctx.Done():
 			}
-			return ctx.Err()
+		}()
+	}
+	for range list {
+		select {
+		case p := <-ended:
+			if !slices.Contains(meetStatuses, p.status()) {
+				return p.crash(fmt.Sprintf("ended with %v", p.cmd.ProcessState))
+			}
+		case <-ctx.Done():
+			return hungOr(ctx, within, list)
 		}
 	}
 	return nil
+}
+
+// hungOr is why waiting ended: a program that does not end, or the caller.
+func hungOr(ctx context.Context, within time.Duration, list []*process) error {
+	if context.Cause(ctx) != errHung {
+		return ctx.Err()
+	}
+	for _, p := range list {
+		select {
+		case <-p.done:
+		default:
+			p.kill()
+			return p.crash(fmt.Sprintf("did not end within %v", within))
+		}
+	}
+	return errHung
 }
 
 // statuses that a meeting may end with, a failure to carry it out among them,
@@ -244,9 +269,6 @@ func readTrial(a, b *process) (Trial, error) {
 }
 
 func readMeet(p *process) (doc meetDocument, err error) {
-	if !slices.Contains(meetStatuses, p.status()) {
-		return doc, p.crash(fmt.Sprintf("ended with %v", p.cmd.ProcessState))
-	}
 	if err := json.Unmarshal(p.stdout.Bytes(), &doc); err != nil {
 		return doc, p.crash(fmt.Sprintf("printed no JSON document (%v)", err))
 	}
