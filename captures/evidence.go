@@ -109,7 +109,11 @@ func (f *facts) tellRejected(e *evidenceList, h Handshake) {
 			e.add(x, "%s reported about %s's SYN: %s (ICMP type %d, code %d).", x.Reporter, name(side), icmpMeaning(x.Segment), x.ICMPType, x.ICMPCode)
 		}
 		if i := f.rst[side]; i >= 0 {
-			e.add(f.segments[i], "A %s in %s's name answered %s's SYN.", label(f.segments[i].Kind), name(side), name(side.Other()))
+			asked := KindSyn
+			if f.syn[side.Other()] < 0 {
+				asked = KindSynAck
+			}
+			e.add(f.segments[i], "A %s in %s's name answered %s's %s.", label(f.segments[i].Kind), name(side), name(side.Other()), label(asked))
 		}
 	}
 	if h.Reset != nil && h.Reset.By == "path" {
@@ -122,6 +126,10 @@ func (f *facts) tellUnanswered(e *evidenceList, h Handshake) {
 	last := f.segments[len(f.segments)-1]
 	if h.SynsB > 0 {
 		e.add(last, "Both sides sent SYNs (A %d, B %d), and neither was answered: none arrived, as far as this shows.", h.SynsA, h.SynsB)
+		return
+	}
+	if last.Kind.isRst() && last.side == SideA {
+		e.add(last, "Nothing came back, and A itself gave up with a %s.", label(last.Kind))
 		return
 	}
 	if h.SynsA <= 1 {

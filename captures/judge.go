@@ -165,9 +165,12 @@ func (f *facts) synPayload(side Side) uint32 {
 // other side opened (RFC 9293 section 3.10.7).
 func (f *facts) noteReset(i int, x flight, acksPeer bool) {
 	me, peer := x.side, x.side.Other()
+	if f.syn[peer] < 0 && f.synAck[peer] < 0 {
+		return // it refuses nothing: an end that gives up
+	}
 	inWindow := f.known[me] && within(x.Seq, f.isn[me])
-	ofSyn := acksPeer && x.Kind == KindRstAck
-	alone := x.Kind == KindRst && f.syn[peer] >= 0 && !f.known[me] // what a NAT or a filter may make up
+	ofSyn := x.Kind == KindRstAck && acksPeer
+	alone := x.Kind == KindRst && !f.known[me] // what a NAT or a filter may make up
 	if inWindow && x.Kind == KindRst || ofSyn || alone {
 		setFirst(&f.rst[me], i)
 	}

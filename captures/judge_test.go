@@ -47,6 +47,7 @@ func TestSequenceNumbersDecideTheVerdict(t *testing.T) {
 			[]string{"A syn 100", "B syn-ack 900 101", "A ack 101 901", "B data 901 101", "A rst 101"}},
 		{"refused", VerdictRefused, failed, []string{"A syn 100", "B rst-ack 0 101"}},
 		{"refused every time", VerdictRefused, failed, []string{"A syn 100", "B rst-ack 0 101", "A syn 200", "B rst-ack 0 201"}},
+		{"given up by the opener", VerdictUnanswered, failed, []string{"A syn 100", "A rst 101"}},
 		{"refused by the opener", VerdictRefused, failed, []string{"A syn 100", "B syn-ack 900 101", "A rst 101"}},
 		{"both SYNs refused", VerdictRefused, failed, []string{"A syn 100", "B syn 900", "A rst-ack 0 901", "B rst-ack 0 101"}},
 		{"refused once, then not answered", VerdictUnanswered, failed, []string{"A syn 100", "B rst 0", "A syn 200", "A syn 200 +1s"}},

@@ -90,7 +90,7 @@ func TestPublicHandshakesKeepTheirVerdicts(t *testing.T) {
 		"encap/zeek__testing__btest__Traces__vlan-pcp-dei.pcapng":                            VerdictThreeWay,
 		"handshake-shapes/zeek__testing__btest__Traces__tcp__syn.pcap":                       VerdictUnanswered,
 		"handshake-shapes/zeek__testing__btest__Traces__tcp__syn-synack.pcap":                VerdictIncomplete,
-		"handshake-shapes/zeek__testing__btest__Traces__tcp__syn-then-rst.pcap":              VerdictRefused,
+		"handshake-shapes/zeek__testing__btest__Traces__tcp__syn-then-rst.pcap":              VerdictUnanswered,
 		"handshake-shapes/zeek__testing__btest__Traces__tcp__payload-syn.pcap":               VerdictThreeWay,
 		"handshake-shapes/zeek__testing__btest__Traces__tcp__payload-synack.pcap":            VerdictThreeWay,
 		"handshake-shapes/zeek__testing__btest__Traces__tcp__rst-inject-rae.pcap":            VerdictThreeWay,

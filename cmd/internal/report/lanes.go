@@ -154,23 +154,35 @@ func at(sightings []captures.Event, vantage int) (captures.Event, bool) {
 	return sightings[i], true
 }
 
-// distinct shortens names to what tells them apart.
+// distinct shortens names to what tells them apart: without the ending that all
+// share, and without what all begin with, up to a separator.
 func distinct(list []captures.Vantage) []string {
 	names := make([]string, len(list))
 	for i, v := range list {
 		names[i] = v.Name
 	}
-	for slices.IndexFunc(names, func(n string) bool { return n == "" || n[0] != names[0][0] }) < 0 && len(slices.Compact(slices.Sorted(slices.Values(names)))) > 1 {
-		for i := range names {
-			names[i] = names[i][1:]
-		}
-	}
 	for _, suffix := range []string{".pcapng", ".pcap"} {
-		if !slices.ContainsFunc(names, func(n string) bool { return !strings.HasSuffix(n, suffix) || n == suffix }) {
+		if all(names, func(n string) bool { return strings.HasSuffix(n, suffix) && n != suffix }) {
 			for i := range names {
 				names[i] = strings.TrimSuffix(names[i], suffix)
 			}
 		}
 	}
+	shared := names[0]
+	for _, n := range names {
+		for !strings.HasPrefix(n, shared) {
+			shared = shared[:len(shared)-1]
+		}
+	}
+	cut := strings.LastIndexAny(shared, "/\\._-") + 1
+	if len(names) > 1 && all(names, func(n string) bool { return len(n) > cut }) {
+		for i := range names {
+			names[i] = names[i][cut:]
+		}
+	}
 	return names
+}
+
+func all(names []string, holds func(string) bool) bool {
+	return !slices.ContainsFunc(names, func(n string) bool { return !holds(n) })
 }

@@ -178,3 +178,21 @@ func TestManyAttemptsAreShortened(t *testing.T) {
 		t.Errorf("got %d lines", n)
 	}
 }
+
+func TestNamesAreShortenedToWhatTellsThemApart(t *testing.T) {
+	for _, test := range []struct{ given, want []string }{
+		{[]string{"lab/x.a.pcap", "lab/x.na.pcap"}, []string{"a", "na"}},
+		{[]string{"tcp__syn.pcap", "tcp__syn-synack.pcap"}, []string{"syn", "syn-synack"}},
+		{[]string{"client a", "NAT a"}, []string{"client a", "NAT a"}},
+		{[]string{"same", "same"}, []string{"same", "same"}},
+		{[]string{"", ".pcap"}, []string{"", ".pcap"}},
+	} {
+		var list []captures.Vantage
+		for _, n := range test.given {
+			list = append(list, captures.Vantage{Name: n})
+		}
+		if got := distinct(list); !slices.Equal(got, test.want) {
+			t.Errorf("%q: got %q, want %q", test.given, got, test.want)
+		}
+	}
+}
