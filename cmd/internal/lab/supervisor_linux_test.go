@@ -45,9 +45,9 @@ type running struct {
 	lines chan string // what it says on stderr
 }
 
-func startShell(t testing.TB, env ...string) *running {
+func start(t testing.TB, env []string, args ...string) *running {
 	t.Helper()
-	r := &running{cmd: exec.Command(command(t), "lab", "shell", "a"), lines: make(chan string, 100)}
+	r := &running{cmd: exec.Command(command(t), args...), lines: make(chan string, 100)}
 	r.cmd.Env = append(os.Environ(), env...)
 	var err error
 	if r.stdin, err = r.cmd.StdinPipe(); err != nil {
@@ -135,7 +135,12 @@ func TestKilledLabLeavesNothingAtAnyMoment(t *testing.T) {
 	for i := range 12 {
 		mark := fmt.Sprintf("USER=mark-%d-%d", os.Getpid(), i)
 		moment := time.Duration(random.IntN(400)) * time.Millisecond
-		r := startShell(t, mark)
+		args := []string{"lab", "shell", "a"}
+		if i%2 == 1 {
+			args = []string{"lab", "run", "--trials", "100"}
+			moment *= 4 // the length of a trial
+		}
+		r := start(t, []string{mark}, args...)
 		<-time.After(moment) // the moment is what is tested
 		victim := "the starter"
 		if inner := childOf(r.cmd.Process.Pid); i%3 == 2 && inner != 0 {
@@ -147,7 +152,7 @@ func TestKilledLabLeavesNothingAtAnyMoment(t *testing.T) {
 		r.stdin.Close()
 		r.cmd.Wait()
 		if !eventually(func() bool { return len(leftovers(t, mark)) == 0 }) {
-			t.Errorf("after killing %s at %v there are still %q", victim, moment, leftovers(t, mark))
+			t.Errorf("%q: after killing %s at %v there are still %q", args, victim, moment, leftovers(t, mark))
 		}
 	}
 	if !eventually(func() bool { return len(netNamespaces()) <= before }) {
@@ -231,7 +236,7 @@ func TestShellRunsInTheNodeAndGivesItsStatus(t *testing.T) {
 }
 
 func TestRunningLabCanBeJoined(t *testing.T) {
-	lab := startShell(t)
+	lab := start(t, nil, "lab", "shell", "a")
 	pid := lab.await(t, `lab shell --lab (\d+) NODE`)[1]
 	status, out, said := run(t, "cat /proc/net/dev | grep -c -e wan -e lan\nexit 5\n", "lab", "shell", "--lab", pid, "nat-b")
 	if status != 5 || out != "2\n" {

@@ -9,10 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
-
-	"tcppunch/rawsock/netlab"
 )
 
 // Addresses of the servers' sockets, as the nodes' command lines have them.
@@ -46,42 +43,6 @@ type trial struct {
 	nodes   nodes
 
 	coordinator string // as the clients are told it
-}
-
-// watcher collects what passes the core between the two sides.
-type watcher struct {
-	edges edges
-	mu    sync.Mutex
-	seen  []sighting
-	byID  map[uint64]int
-}
-
-func (w *watcher) observe(p netlab.Passage) {
-	h, ok := parseHeader(p.Packet)
-	if !ok {
-		return
-	}
-	from := w.edges.between(h)
-	if from == 0 {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch p.Event {
-	case netlab.Entered:
-		w.byID[p.ID] = len(w.seen)
-		w.seen = append(w.seen, sighting{from: from, sent: p.Wall, header: h})
-	case netlab.Delivered:
-		if i, ok := w.byID[p.ID]; ok {
-			w.seen[i].arrived, w.seen[i].late = p.Wall, p.At-p.Due
-		}
-	}
-}
-
-func (w *watcher) sightings() []sighting {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.seen)
 }
 
 func linkOf(c Config) Link { return Link{Delay: c.Delay, Jitter: c.Jitter, Loss: c.Loss} }
