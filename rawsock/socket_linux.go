@@ -76,13 +76,21 @@ func (s *Socket) Connect(remote netip.AddrPort) error {
 	if err := s.aim(remote); err != nil {
 		return err
 	}
+	if errno := s.start(); errno != 0 {
+		return fmt.Errorf("connect %v to %v: %w", s.local, remote, explain(errno))
+	}
+	return nil
+}
+
+// start begins an attempt to where the socket is aimed.
+func (s *Socket) start() syscall.Errno {
 	if errno := s.connect(); errno != 0 && errno != unix.EINPROGRESS {
 		s.failed = errno
-		return fmt.Errorf("connect %v to %v: %w", s.local, remote, explain(errno))
+		return errno
 	}
 	s.called++
 	s.state, s.failed = connecting, 0
-	return nil
+	return 0
 }
 
 func (s *Socket) aim(remote netip.AddrPort) error {

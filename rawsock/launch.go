@@ -1,0 +1,96 @@
+package rawsock
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Shot is one connect() of a launch.
+type Shot struct {
+	Socket *Socket
+	Remote netip.AddrPort
+	After  time.Duration // after the instant of the launch; never less than that of the shot before
+}
+
+// Fired tells what became of a Shot. Before and After are readings of
+// CLOCK_MONOTONIC in nanoseconds around the system call, both 0 where it was
+// not reached. Err is as of [Socket.Connect].
+type Fired struct {
+	Before, After int64
+	Err           error
+}
+
+// Step is how far a thread could be prepared for an instant. The steps are in
+// the order of what they are worth; each includes those before it.
+type Step uint8
+
+const (
+	StepUnknown  Step = iota
+	StepSpin          // the thread is locked, its timers exact, the collector quiet, and it spins
+	StepNice          // and its priority is above the ordinary
+	StepRealTime      // and it is scheduled as SCHED_FIFO, which only interrupts disturb
+)
+
+var stepNames = [...]string{"unknown", "spin", "nice", "real-time"}
+
+// String is "unknown", "spin", "nice" or "real-time".
+func (s Step) String() string {
+	if int(s) < len(stepNames) {
+		return stepNames[s]
+	}
+	return fmt.Sprintf("Step(%d)", uint8(s))
+}
+
+// MarshalText is String.
+func (s Step) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (s *Step) UnmarshalText(text []byte) error {
+	for i, name := range stepNames {
+		if name == string(text) {
+			*s = Step(i)
+			return nil
+		}
+	}
+	return errors.New("not a step of preparation: " + string(text))
+}
+
+// Privileges is what the system granted to the thread of a Launchpad.
+type Privileges struct {
+	Step         Step          `json:"step"`
+	FIFO         bool          `json:"fifo"`          // SCHED_FIFO at the lowest real-time priority
+	Nice         int           `json:"nice"`          // where FIFO is false: −20, the best, to 19
+	MemoryLocked bool          `json:"memory_locked"` // what is in memory stays there
+	TimerSlack   time.Duration `json:"timer_slack_ns"`
+}
+
+// LaunchConfig says how to prepare a thread. The zero value is the best that
+// the system grants.
+type LaunchConfig struct {
+	Limit Step          // go no further than this; StepUnknown for no limit
+	Lead  time.Duration // how long before the instant to spin, at most 3 ms; 0 for 2 ms
+}
+
+// Launched is what [Launch] did.
+type Launched struct {
+	Shots   []Fired
+	Reached Privileges
+}
+
+const (
+	// defaultLead is more than a wake-up from an idle processor's deepest
+	// sleep takes, and than the kernel's tick.
+	defaultLead = 2 * time.Millisecond
+	// maxSpin bounds the spinning of one launch, so that a SCHED_FIFO thread
+	// on a machine's only processor starves nothing.
+	maxSpin = 3 * time.Millisecond
+)
+
+func (c LaunchConfig) lead() time.Duration {
+	if c.Lead <= 0 {
+		return defaultLead
+	}
+	return min(c.Lead, maxSpin)
+}
