@@ -59,6 +59,7 @@ type Server struct {
 	Stratum      *int           `json:"stratum"`
 	Offset       *time.Duration `json:"offset_ns"`        // θ of the sample with the least delay
 	Bound        *time.Duration `json:"bound_ns"`         // of Offset, against the server's clock
+	Uncertainty  *time.Duration `json:"uncertainty_ns"`   // of Offset, against the server's clock, in 99 %
 	Delay        *time.Duration `json:"delay_ns"`         // δ of that sample
 	RootDistance *time.Duration `json:"root_distance_ns"` // λ: Bound and the server's own error
 	Samples      int            `json:"samples"`          // that were valid
@@ -66,15 +67,15 @@ type Server struct {
 	Error        *string        `json:"error"` // why it did not answer, or not to the end
 }
 
-// Estimate is the offset of the reference from the local timescale. Offset is
-// reference minus local; the truth lies within ±Bound for certain, if the
+// Estimate is the offset of the reference from the local timescale: the
+// weighted mean of the truechimers. Offset is reference minus local; the truth lies within ±Bound for certain, if the
 // majority of the servers tell it, and within ±Uncertainty in 99 %.
 type Estimate struct {
 	Offset       time.Duration  `json:"offset_ns"`
-	Bound        time.Duration  `json:"bound_ns"`       // λ of the chosen server at At
+	Bound        time.Duration  `json:"bound_ns"`       // at At: where the truechimers' intervals of ± λ overlap
 	Uncertainty  time.Duration  `json:"uncertainty_ns"` // at At
-	Delay        time.Duration  `json:"delay_ns"`       // δ of the chosen sample
-	Jitter       *time.Duration `json:"jitter_ns"`      // ψ of RFC 5905 section 10; nil with one sample
+	Delay        time.Duration  `json:"delay_ns"`       // δ of the nearest truechimer's best sample
+	Jitter       *time.Duration `json:"jitter_ns"`      // ψ of RFC 5905 section 10, of the same server; nil with one sample
 	FrequencyPPM *float64       `json:"frequency_ppm"`  // reference against local; nil when not known better than PHI
 	Stepped      bool           `json:"stepped"`        // the wall clock was set since the Clock began
 	Servers      []Server       `json:"servers"`

@@ -5,7 +5,10 @@ import (
 	"time"
 )
 
-const ms = time.Millisecond
+const (
+	ms = time.Millisecond
+	us = time.Microsecond
+)
 
 func at(d time.Duration) time.Time { return time.Unix(1_700_000_000, 0).Add(d) }
 

@@ -27,7 +27,8 @@ func judge(answers []answer, now Instant) (Estimate, error) {
 	if !ok {
 		return e, ErrNoMajority
 	}
-	chosen := -1
+	nearest := -1
+	var votes []vote
 	for i, s := range best {
 		switch {
 		case s == nil:
@@ -37,11 +38,12 @@ func judge(answers []answer, now Instant) (Estimate, error) {
 			continue
 		}
 		e.Servers[i].Verdict = Truechimer
-		if chosen < 0 || s.RootDistance(now) < best[chosen].RootDistance(now) {
-			chosen = i
+		votes = append(votes, survivor(answers[i].samples, *s, now))
+		if nearest < 0 || s.RootDistance(now) < best[nearest].RootDistance(now) {
+			nearest = i
 		}
 	}
-	e.fill(answers[chosen].samples, *best[chosen], now)
+	e.fill(votes, common, answers[nearest], *best[nearest])
 	return e, nil
 }
 
@@ -75,6 +77,7 @@ func describe(a answer, best *Sample, now Instant) Server {
 	s.Stratum = new(best.Stratum)
 	s.Offset, s.Bound = new(best.Offset()), new(best.Bound(now))
 	s.Delay, s.RootDistance = new(best.Delay()), new(best.RootDistance(now))
+	s.Uncertainty = new(uncertainty(a.samples, *best, now))
 	return s
 }
 
@@ -89,28 +92,67 @@ func verdictOf(err error) Verdict {
 	return Unreachable
 }
 
-// fill computes the estimate from one server's samples.
-func (e *Estimate) fill(samples []Sample, best Sample, now Instant) {
-	e.Offset, e.Delay, e.Bound = best.Offset(), best.Delay(), best.RootDistance(now)
-	e.Jitter = jitter(samples, best)
-	e.FrequencyPPM = frequency(samples)
-	e.Uncertainty = min(e.Bound, uncertainty(best, e.Jitter, now))
+// fill computes the estimate from the survivors of the selection, of which the
+// nearest is the one with the least root distance.
+func (e *Estimate) fill(votes []vote, common interval, nearest answer, best Sample) {
+	f := fuse(votes, common)
+	e.Offset, e.Bound, e.Uncertainty = f.value, f.bound, f.uncertainty
+	e.Delay = best.Delay()
+	e.Jitter = jitter(nearest.samples, best)
+	e.FrequencyPPM = frequency(nearest.samples)
 }
 
-// asymmetryShare: paths of which one way takes more than 5/8 of the round trip
-// are taken to be rarer than 1 %, which errs by 1/8 of the delay.
-const asymmetryShare = 8
-
-// uncertainty holds in 99 %: the readings' precision, drift, the usual
-// asymmetry of paths, 2.6 times the jitter, and what the server says of its
-// own dispersion.
-func uncertainty(best Sample, jitter *time.Duration, now Instant) time.Duration {
-	u := best.Bound(now) - max(best.Delay(), 0)/2 + max(best.Delay(), 0)/asymmetryShare
-	u += best.RootDispersion + best.RootDelay/asymmetryShare
-	if jitter == nil {
-		return best.RootDistance(now)
+// survivor is a truechimer's vote on the reference time, which its own error
+// is a part of. RFC 5905 section 11.2.3 weighs survivors by 1/λ; 1/λ² has the
+// least variance where errors are in proportion to λ.
+func survivor(samples []Sample, best Sample, now Instant) vote {
+	return vote{
+		value:       best.Offset(),
+		interval:    intervalOf(best, now),
+		distance:    2 * best.RootDistance(now),
+		uncertainty: rootSumOfSquares(uncertainty(samples, best, now), best.RootDispersion, best.RootDelay/asymmetryShare),
 	}
-	return u + *jitter*26/10
+}
+
+// The usual asymmetry of paths: one of which one way takes more than 5/8 of
+// the round trip is taken to be rarer than 1 %, which errs by 1/8 of the
+// delay. A single sample may have waited on one way only; that errs by 1/4.
+const (
+	asymmetryShare = 8
+	singleShare    = 4
+)
+
+// scatterShare over the number of samples is the share of the offsets' scatter
+// that is left in the quickest sample, in 99 %: with waiting times that are
+// exponentially distributed both ways.
+const scatterShare = 3
+
+// uncertainty of best against the server's clock, in 99 %: the usual asymmetry
+// of paths, what is left of the waiting, drift and the readings' precision.
+func uncertainty(samples []Sample, best Sample, now Instant) time.Duration {
+	bound, delay := best.Bound(now), max(best.Delay(), 0)
+	rest := bound - delay/2 // precision and drift
+	if len(samples) < 2 {
+		return min(bound, rootSumOfSquares(delay/singleShare, rest))
+	}
+	left := scatter(samples, best) * scatterShare / time.Duration(len(samples))
+	return min(bound, rootSumOfSquares(delay/asymmetryShare, left, rest))
+}
+
+// scatter is the median of the offsets' distances to the best one. Unlike the
+// jitter it does not grow with a few samples that waited long.
+func scatter(samples []Sample, best Sample) time.Duration {
+	var list []time.Duration
+	for _, s := range samples {
+		if s != best {
+			list = append(list, (s.Offset() - best.Offset()).Abs())
+		}
+	}
+	if len(list) == 0 {
+		return 0
+	}
+	slices.Sort(list)
+	return list[len(list)/2]
 }
 
 // jitter is ψ of RFC 5905 section 10: the root mean square of the offsets'
@@ -125,22 +167,6 @@ func jitter(samples []Sample, best Sample) *time.Duration {
 		sum += d * d
 	}
 	return new(time.Duration(math.Sqrt(sum / float64(len(samples)-1))))
-}
-
-// frequency is how fast the reference runs against the local timescale, in
-// parts per million: the slope from the first to the last sample, if the two
-// bounds leave it no wider than PHI.
-func frequency(samples []Sample) *float64 {
-	if len(samples) < 2 {
-		return nil
-	}
-	a, b := samples[0], samples[len(samples)-1]
-	span := b.Destination.Sub(a.Destination)
-	doubt := a.Bound(a.Destination) + b.Bound(b.Destination)
-	if span <= 0 || float64(doubt)/float64(span)*1e6 > phi {
-		return nil
-	}
-	return new(float64(b.Offset()-a.Offset()) / float64(span) * 1e6)
 }
 
 // interval is where a server says that the true offset lies.

@@ -33,8 +33,7 @@ type paced interface {
 // Sync asks all sources in parallel, each for a number of samples that far
 // apart, and judges them: of each server the sample with the least bound
 // counts (after the clock filter of RFC 5905 section 10), the intersection of
-// section 11.2.1 names the falsetickers, and of the rest the server with the
-// least root distance gives the estimate. The servers stand in the estimate in
+// section 11.2.1 names the falsetickers, and the rest are combined. The servers stand in the estimate in
 // the order of the sources, also with an error, which wraps ErrNoAnswer,
 // ErrNoMajority or the error of ctx.
 func Sync(ctx context.Context, clock *Clock, sources []Source, samples int, spacing time.Duration) (Estimate, error) {
