@@ -46,8 +46,8 @@ func TestCrossingSYNsOpenOneConnection(t *testing.T) {
 		a := openIn(t, nsA, netip.AddrPortFrom(addrA, 7001), Options{})
 		b := openIn(t, nsB, netip.AddrPortFrom(addrB, 7002), Options{})
 		taps := []*Tap{
-			tapIn(t, nsA, TapConfig{Interface: "eth0", Port: 7001}),
-			tapIn(t, nsB, TapConfig{Interface: "eth0", Port: 7001}),
+			tapIn(t, nsA, TapConfig{Interface: "eth0", Ports: []uint16{7001}}),
+			tapIn(t, nsB, TapConfig{Interface: "eth0", Ports: []uint16{7001}}),
 		}
 		mustConnect(t, a, b.Local())
 		mustConnect(t, b, a.Local())

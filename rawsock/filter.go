@@ -8,21 +8,27 @@ import (
 	"golang.org/x/net/bpf"
 )
 
-// flowFilter compiles the filter of TapConfig.Host and Port for packets whose
+// flowFilter compiles the filter of TapConfig.Host and Ports for packets whose
 // IP header starts at byte 14 after an Ethernet header, or at byte 0.
-func flowFilter(host netip.Addr, port uint16, ethernet bool, snapLen int) ([]bpf.RawInstruction, error) {
+func flowFilter(host netip.Addr, ports []uint16, ethernet bool, snapLen int) ([]bpf.RawInstruction, error) {
+	if len(ports) > maxPorts {
+		return nil, fmt.Errorf("filter %d ports: at most %d", len(ports), maxPorts)
+	}
 	var p program
 	base := p.family(ethernet)
-	if !host.IsValid() && port == 0 {
+	if !host.IsValid() && len(ports) == 0 {
 		p.mark("4").mark("6").add(bpf.RetConstant{Val: uint32(snapLen)})
 	} else {
-		p.ipv4(base, host, port)
-		p.ipv6(base, host, port)
+		p.ipv4(base, host, ports)
+		p.ipv6(base, host, ports)
 		p.mark("accept").add(bpf.RetConstant{Val: uint32(snapLen)})
 	}
 	p.mark("reject").add(bpf.RetConstant{Val: 0})
 	return p.assemble()
 }
+
+// maxPorts keeps every branch of the filter within reach.
+const maxPorts = 32
 
 // acceptAll lets every packet through, cut to snapLen.
 func acceptAll(snapLen int) []bpf.RawInstruction {
@@ -77,8 +83,8 @@ func (p *program) assemble() ([]bpf.RawInstruction, error) {
 	return raw, nil
 }
 
-// skip counts the instructions between a branch and a mark. All programs here
-// are far shorter than the 255 that a branch can skip.
+// skip counts the instructions between a branch and a mark. A branch can skip
+// 255, and with maxPorts ports no program here is as long.
 func (p *program) skip(at int, mark string) uint8 {
 	if mark == "" {
 		return 0
@@ -102,7 +108,7 @@ func (p *program) family(ethernet bool) (base uint32) {
 
 // ipv4 reads the header of RFC 791 section 3.1 and the ports of a first
 // fragment. ICMP errors are types 3, 4, 5, 11 and 12 (RFC 1122 section 3.2.2).
-func (p *program) ipv4(base uint32, host netip.Addr, port uint16) {
+func (p *program) ipv4(base uint32, host netip.Addr, ports []uint16) {
 	p.mark("4").add(bpf.LoadAbsolute{Off: base + 9, Size: 1})
 	p.when(bpf.JumpEqual, 6, "tcp4", "")
 	p.when(bpf.JumpEqual, 1, "", "reject")
@@ -114,21 +120,22 @@ func (p *program) ipv4(base uint32, host netip.Addr, port uint16) {
 	p.mark("tcp4")
 	p.either(host, netip.Addr.Is4, base+12, base+16, "port4")
 	p.mark("port4")
-	if port == 0 {
+	if len(ports) == 0 {
 		p.always("accept")
 		return
 	}
 	p.add(bpf.LoadAbsolute{Off: base + 6, Size: 2})
 	p.when(bpf.JumpBitsSet, 0x1fff, "reject", "")
 	p.add(bpf.LoadMemShift{Off: base}, bpf.LoadIndirect{Off: base, Size: 2})
-	p.when(bpf.JumpEqual, uint32(port), "accept", "")
+	p.oneOf(ports)
 	p.add(bpf.LoadIndirect{Off: base + 2, Size: 2})
-	p.when(bpf.JumpEqual, uint32(port), "accept", "reject")
+	p.oneOf(ports)
+	p.always("reject")
 }
 
 // ipv6 reads the header of RFC 8200 section 3; packets with extension headers
 // do not pass. ICMPv6 errors are types below 128 (RFC 4443 section 2.1).
-func (p *program) ipv6(base uint32, host netip.Addr, port uint16) {
+func (p *program) ipv6(base uint32, host netip.Addr, ports []uint16) {
 	p.mark("6").add(bpf.LoadAbsolute{Off: base + 6, Size: 1})
 	p.when(bpf.JumpEqual, 6, "tcp6", "")
 	p.when(bpf.JumpEqual, 58, "", "reject")
@@ -137,14 +144,22 @@ func (p *program) ipv6(base uint32, host netip.Addr, port uint16) {
 	p.mark("tcp6")
 	p.either(host, netip.Addr.Is6, base+8, base+24, "port6")
 	p.mark("port6")
-	if port == 0 {
+	if len(ports) == 0 {
 		p.always("accept")
 		return
 	}
 	p.add(bpf.LoadAbsolute{Off: base + 40, Size: 2})
-	p.when(bpf.JumpEqual, uint32(port), "accept", "")
+	p.oneOf(ports)
 	p.add(bpf.LoadAbsolute{Off: base + 42, Size: 2})
-	p.when(bpf.JumpEqual, uint32(port), "accept", "reject")
+	p.oneOf(ports)
+	p.always("reject")
+}
+
+// oneOf accepts the packet if the accumulator is one of the ports.
+func (p *program) oneOf(ports []uint16) {
+	for _, port := range ports {
+		p.when(bpf.JumpEqual, uint32(port), "accept", "")
+	}
 }
 
 // either goes on at next when host is the source or the destination, or when

@@ -64,7 +64,11 @@ func assembleFilter(t *testing.T, host string, port uint16, ethernet bool) *bpf.
 	if host != "" {
 		addr = netip.MustParseAddr(host)
 	}
-	raw, err := flowFilter(addr, port, ethernet, 96)
+	var ports []uint16
+	if port != 0 {
+		ports = []uint16{9, port} // the first is touched by nothing
+	}
+	raw, err := flowFilter(addr, ports, ethernet, 96)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func TestGuardedSidesConnectWithOneSYNEachAtAnySkew(t *testing.T) {
 		for _, late := range []string{"at once", "after the reset"} {
 			t.Run(family.name+" "+late, func(t *testing.T) {
 				nsA, nsB, _, _ := netlabtest.Pair(t)
-				tap := tapIn(t, nsA, TapConfig{Interface: netlabtest.Link, Port: 7001})
+				tap := tapIn(t, nsA, TapConfig{Interface: netlabtest.Link, Ports: []uint16{7001}})
 				a := openIn(t, nsA, netip.AddrPortFrom(family.a, 7001), guarded)
 				b := openIn(t, nsB, netip.AddrPortFrom(family.b, 7002), guarded)
 				before := in(t, nsA, HiddenResets)
@@ -113,7 +113,7 @@ func TestRefusedSocketConnectsAgainFromTheSamePort(t *testing.T) {
 
 func TestRefusalThatNobodyCollectedDoesNotSwallowTheNextSYN(t *testing.T) {
 	nsA, _, addrA, addrB := netlabtest.Pair(t)
-	tap := tapIn(t, nsA, TapConfig{Interface: netlabtest.Link, Port: 7001})
+	tap := tapIn(t, nsA, TapConfig{Interface: netlabtest.Link, Ports: []uint16{7001}})
 	s := openIn(t, nsA, netip.AddrPortFrom(addrA, 7001), Options{})
 	for range 3 {
 		mustConnect(t, s, netip.AddrPortFrom(addrB, 7000))
@@ -127,7 +127,7 @@ func TestRefusalThatNobodyCollectedDoesNotSwallowTheNextSYN(t *testing.T) {
 
 func TestSYNsAreTheOnesOnTheWire(t *testing.T) {
 	nsA, _, addrA, addrB := netlabtest.Pair(t)
-	tap := tapIn(t, nsA, TapConfig{Interface: netlabtest.Link, Port: 7001})
+	tap := tapIn(t, nsA, TapConfig{Interface: netlabtest.Link, Ports: []uint16{7001}})
 	s := openIn(t, nsA, netip.AddrPortFrom(addrA, 7001), guarded)
 	remote := netip.AddrPortFrom(addrB, 7000)
 	mustConnect(t, s, remote)

@@ -27,12 +27,12 @@ var ErrNoInterface = errors.New("no such interface")
 type TapConfig struct {
 	Interface string // a name, or AnyInterface
 
-	// Host and Port, where set, let through only TCP that touches that address
-	// and port at either end, and all ICMP errors, since what these quote may
-	// be of the flow. Without both everything passes.
-	Host netip.Addr
-	Port uint16
-	// Filter, where set, replaces Host and Port. Its return values cut packets.
+	// Host and Ports, where set, let through only TCP that touches that address
+	// and one of at most 32 ports at either end, and all ICMP errors, since what
+	// these quote may be of the flow. Without both everything passes.
+	Host  netip.Addr
+	Ports []uint16
+	// Filter, where set, replaces Host and Ports. Its return values cut packets.
 	Filter []bpf.RawInstruction
 
 	SnapLen   int // bytes kept of each packet from its link header on; 0 for 256

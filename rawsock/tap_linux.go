@@ -84,10 +84,10 @@ func (c TapConfig) filter(l link) ([]bpf.RawInstruction, error) {
 	switch {
 	case c.Filter != nil:
 		return c.Filter, nil
-	case l.kind != LinkTypeRaw && !c.Host.IsValid() && c.Port == 0:
+	case l.kind != LinkTypeRaw && !c.Host.IsValid() && len(c.Ports) == 0:
 		return acceptAll(c.SnapLen), nil
 	}
-	return flowFilter(c.Host.Unmap().WithZone(""), c.Port, l.kind == LinkTypeEthernet, c.SnapLen)
+	return flowFilter(c.Host.Unmap().WithZone(""), c.Ports, l.kind == LinkTypeEthernet, c.SnapLen)
 }
 
 // open makes the socket with protocol 0, which receives nothing until bind

@@ -167,7 +167,7 @@ func TestDropsAreCountedWhereTheRingIsTiny(t *testing.T) {
 
 func TestTapSeesOnlyTheFlow(t *testing.T) {
 	nsA, nsB, addrA, addrB := netlabtest.Pair(t)
-	tap := tapIn(t, nsB, TapConfig{Interface: netlabtest.Link, Host: addrA, Port: 7001})
+	tap := tapIn(t, nsB, TapConfig{Interface: netlabtest.Link, Host: addrA, Ports: []uint16{7001}})
 	numbers(t, sender(t, nsA, netip.AddrPortFrom(addrB, 7001)), 1) // answered by an ICMP error
 	for _, from := range []netip.AddrPort{netip.AddrPortFrom(netlabtest.A6, 7001), netip.AddrPortFrom(addrA, 7002), netip.AddrPortFrom(addrA, 7001)} {
 		s := openIn(t, nsA, from, Options{})
@@ -250,7 +250,7 @@ func TestTapOnATunnelStartsWithTheIPHeader(t *testing.T) {
 	if err := n.AddAddress("tun0", netip.MustParsePrefix("192.0.2.1/24")); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []TapConfig{{Interface: "tun0"}, {Interface: "tun0", Port: 7000}} {
+	for _, c := range []TapConfig{{Interface: "tun0"}, {Interface: "tun0", Ports: []uint16{7000}}} {
 		tap := tapIn(t, n, c)
 		if got := tap.LinkType(); got != LinkTypeRaw {
 			t.Errorf("got link type %d, want %d", got, LinkTypeRaw)
@@ -263,7 +263,7 @@ func TestTapOnATunnelStartsWithTheIPHeader(t *testing.T) {
 			f, err = tap.Next()
 		}
 		if err != nil || f.Data[9] != unix.IPPROTO_TCP || f.Direction != Outgoing {
-			t.Errorf("port %d: got %x, %v, %v, want the SYN", c.Port, f.Data, f.Direction, err)
+			t.Errorf("port %v: got %x, %v, %v, want the SYN", c.Ports, f.Data, f.Direction, err)
 		}
 		s.Close()
 	}

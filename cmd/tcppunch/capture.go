@@ -78,7 +78,9 @@ func tapConfig(c *cli.Context) (rawsock.TapConfig, error) {
 	if c.Uint("port") > 65535 {
 		return config, usageError(fmt.Sprintf("--port %d is no port", c.Uint("port")), "ports go from 1 to 65535")
 	}
-	config.Port = uint16(c.Uint("port"))
+	if port := c.Uint("port"); port != 0 {
+		config.Ports = []uint16{uint16(port)}
+	}
 	switch {
 	case config.SnapLen < 1 || config.SnapLen > 65535:
 		return config, usageError(fmt.Sprintf("--snaplen %d is no length of a packet", config.SnapLen), "give 1 to 65535 bytes; 256 hold all headers")

@@ -7,10 +7,13 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
+	"slices"
 
 	"tcppunch/captures"
 	"tcppunch/cmd/internal/punch"
 	"tcppunch/rawsock"
+	"tcppunch/timing"
 )
 
 // network hands package rawsock to package punch.
@@ -21,11 +24,34 @@ func (network) Dial(ctx context.Context, local, remote netip.AddrPort) (net.Conn
 }
 
 func (network) Open(local netip.AddrPort, o punch.SocketOptions) (punch.Socket, error) {
-	s, err := rawsock.Open(local, rawsock.Options{TTL: o.TTL, MinTTL: o.MinTTL, SynCount: o.SYNCount})
+	s, err := rawsock.Open(local, socketOptions(o))
 	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	return socket{s}, nil
+}
+
+// socket translates the options of package punch.
+type socket struct{ *rawsock.Socket }
+
+func (s socket) Set(o punch.SocketOptions) error { return s.Socket.Set(socketOptions(o)) }
+
+func socketOptions(o punch.SocketOptions) rawsock.Options {
+	return rawsock.Options{TTL: o.TTL, MinTTL: o.MinTTL, SynCount: o.SYNCount}
+}
+
+// Launch spins until the instant on a thread of its own.
+func (network) Launch(ctx context.Context, at timing.Instant, shots []punch.Shot) ([]punch.Fired, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := timing.Wait(ctx, at); err != nil {
+		return nil, err
+	}
+	fired := make([]punch.Fired, len(shots))
+	for i, s := range shots {
+		fired[i] = punch.Fired{Called: timing.Now(), Err: s.Socket.Connect(s.Remote)}
+	}
+	return fired, nil
 }
 
 // Tap captures the headers of the meeting's own flow, on the interface that
@@ -38,7 +64,7 @@ func (n network) Tap(local []netip.AddrPort) (punch.Tap, error) {
 	if err != nil {
 		return nil, err
 	}
-	tap, err := rawsock.OpenTap(rawsock.TapConfig{Interface: name, Port: local[0].Port()})
+	tap, err := rawsock.OpenTap(rawsock.TapConfig{Interface: name, Ports: portsOf(local)})
 	if err != nil {
 		return nil, err
 	}
@@ -46,6 +72,16 @@ func (n network) Tap(local []netip.AddrPort) (punch.Tap, error) {
 	t.taken.Interface = captures.Interface{Name: name, LinkType: captures.LinkType(tap.LinkType()), SnapLen: meetingSnapLen}
 	go t.run()
 	return t, nil
+}
+
+func portsOf(list []netip.AddrPort) []uint16 {
+	var ports []uint16
+	for _, a := range list {
+		if !slices.Contains(ports, a.Port()) {
+			ports = append(ports, a.Port())
+		}
+	}
+	return ports
 }
 
 const (

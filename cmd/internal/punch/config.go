@@ -19,6 +19,9 @@ type Network interface {
 	// Open prepares an active open from a fixed local port. ttl and minTTL are
 	// IP_TTL and IP_MINTTL; 0 leaves the system's default.
 	Open(local netip.AddrPort, o SocketOptions) (Socket, error)
+	// Launch lets one SYN of each shot leave at an instant, as precisely as the
+	// system allows. The error is that of ctx; each shot has its own.
+	Launch(ctx context.Context, at timing.Instant, shots []Shot) ([]Fired, error)
 	// Tap captures the TCP and ICMP packets of a local port from now on.
 	Tap(local []netip.AddrPort) (Tap, error)
 }
@@ -35,9 +38,22 @@ type Socket interface {
 	Local() netip.AddrPort
 	Connect(remote netip.AddrPort) error
 	Wait(ctx context.Context) error
+	Set(SocketOptions) error
 	Conn() (net.Conn, error)
 	SYNs() (called, retransmitted int)
 	Close() error
+}
+
+// Shot is one SYN that is to leave.
+type Shot struct {
+	Socket Socket
+	Remote netip.AddrPort
+}
+
+// Fired is what became of a Shot.
+type Fired struct {
+	Called timing.Instant // when connect() was called
+	Err    error          // nil: the SYN left
 }
 
 // Tap is a running capture. Stop ends it and gives what it holds.

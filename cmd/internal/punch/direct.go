@@ -54,7 +54,7 @@ func (m *meeting) runDirect(ctx context.Context, remote netip.AddrPort) (net.Con
 	if err != nil {
 		return nil, err
 	}
-	if _, err := m.claimPort(host); err != nil {
+	if _, err := m.claimPort(host, 0); err != nil {
 		return nil, err
 	}
 	if err := m.holdUntilEarly(ctx); err != nil {

@@ -28,13 +28,33 @@ func (m *meeting) explain(p plan, runners []*runner, won *nominated) (net.Conn, 
 	r.AuthenticatedAfter = pointer(won.at.Sub(p.at))
 	r.Explanation = fmt.Sprintf("connected %s after the instant with %d SYNs, authenticated after %s",
 		r.EstablishedAfter.Round(10*time.Microsecond), r.SYNsOnWire, r.AuthenticatedAfter.Round(10*time.Microsecond))
-	m.round(won, "established")
+	m.rounds(won.runner.round)
 	m.trace(Explain, "%s", r.Explanation)
 	return won.conn, nil
 }
 
-func (m *meeting) round(won *nominated, outcome string) {
-	m.report.Rounds = []Round{{Strategy: "simopen", Pairs: m.pairs, Outcome: outcome}}
+// strategies are the rounds' names, from round 1.
+var strategies = []string{"simopen", "low-ttl"}
+
+// rounds lists the rounds that sent anything. won is the number of the one
+// that connected, or 0.
+func (m *meeting) rounds(won int) {
+	for i, name := range strategies {
+		round := Round{Strategy: name, Outcome: "failed"}
+		for _, a := range m.report.Attempts {
+			if a.Round == i+1 {
+				round.Attempts++
+			}
+		}
+		if won == i+1 {
+			round.Outcome = "established"
+		} else if won > 0 {
+			round.Outcome = "abandoned"
+		}
+		if round.Attempts > 0 {
+			m.report.Rounds = append(m.report.Rounds, round)
+		}
+	}
 }
 
 // judge lets the captured packets speak: the verdict of the handshake that the
@@ -139,7 +159,7 @@ const tooLate = 20 * time.Millisecond
 // cause is the likeliest reason that this peer can tell by itself. Whose NAT it
 // was is known only where the packets show it.
 func (m *meeting) cause(p plan, runners []*runner, shown *captures.Handshake) (Cause, string) {
-	m.round(nil, "failed")
+	m.rounds(0)
 	for _, r := range runners {
 		if r.unproven {
 			return AuthFailed, fmt.Sprintf("TCP stood to %s, but %v", r.remote, r.failure)
@@ -162,14 +182,6 @@ func (m *meeting) cause(p plan, runners []*runner, shown *captures.Handshake) (C
 		return PortMispredicted, fmt.Sprintf("no SYN was answered, and a NAT on the way gives each destination another port: the aimed port %d was a guess", m.report.Remote.Port())
 	}
 	return NATFiltered, fmt.Sprintf("no SYN was answered within %s: a NAT or firewall between the peers dropped them", m.cfg.Timeout)
-}
-
-func (m *meeting) outcomes() map[Outcome]int {
-	n := map[Outcome]int{}
-	for _, a := range m.report.Attempts {
-		n[a.Outcome]++
-	}
-	return n
 }
 
 func (m *meeting) firstError(o Outcome) string {

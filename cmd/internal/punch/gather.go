@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"tcppunch/cmd/internal/rendezvous"
@@ -73,26 +74,50 @@ func (m *meeting) stunServers(ctx context.Context) []netip.AddrPort {
 	return slices.Compact(list)
 }
 
-// observe asks the STUN servers of one family from the port of the punch.
+// observe asks the STUN servers of one family from the port of the punch and
+// from the spare port, at the same time.
 func (m *meeting) observe(ctx context.Context, servers []netip.AddrPort) ([]rendezvous.Candidate, error) {
 	host, err := sourceAddress(servers[0])
 	if err != nil {
 		return nil, err
 	}
-	local, err := m.claimPort(host)
-	if err != nil {
-		return nil, err
+	var ports [2]mapped
+	var all sync.WaitGroup
+	for i := range ports {
+		local, err := m.claimPort(host, i)
+		if err != nil {
+			return nil, err
+		}
+		all.Go(func() {
+			ports[i].local = local
+			ports[i].held, ports[i].err = probe.ObserveAll(ctx, m.cfg.Network, local, servers, m.welcome.Token)
+		})
 	}
-	held, err := probe.ObserveAll(ctx, m.cfg.Network, local, servers, m.welcome.Token)
-	m.held = append(m.held, held...)
-	if len(held) == 0 {
-		return nil, err
+	all.Wait()
+	m.held = append(m.held, append(ports[0].held, ports[1].held...)...)
+	if len(ports[0].held) == 0 {
+		return nil, ports[0].err
 	}
-	var seen []predict.Observation
-	for _, h := range held {
-		seen = append(seen, h.Observation)
+	list := m.candidates(ports[0].local, ports[0].seen())
+	if spare := ports[1]; len(spare.held) > 0 {
+		list = append(list, spareCandidate(spare.seen()))
 	}
-	return m.candidates(local, seen), nil
+	return list, nil
+}
+
+// mapped is one local port as the STUN servers saw it.
+type mapped struct {
+	local netip.AddrPort
+	held  []probe.Held
+	err   error
+}
+
+func (p mapped) seen() []predict.Observation {
+	var list []predict.Observation
+	for _, h := range p.held {
+		list = append(list, h.Observation)
+	}
+	return list
 }
 
 // sourceAddress is the address from which this host would send to remote. The
@@ -106,16 +131,30 @@ func sourceAddress(remote netip.AddrPort) (netip.Addr, error) {
 	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), nil
 }
 
-// claimPort takes the local port that all sockets of the meeting share.
-func (m *meeting) claimPort(host netip.Addr) (netip.AddrPort, error) {
-	if m.anchor == nil {
-		anchor, err := m.cfg.Network.Open(netip.AddrPortFrom(host, m.cfg.LocalPort), SocketOptions{})
+// claimPort takes one of the two local ports of the meeting: 0 is the one of
+// the punch, which all its sockets share, and 1 the spare.
+func (m *meeting) claimPort(host netip.Addr, which int) (netip.AddrPort, error) {
+	if m.anchors[which] == nil {
+		port := uint16(0)
+		if which == 0 {
+			port = m.cfg.LocalPort
+		}
+		anchor, err := m.cfg.Network.Open(netip.AddrPortFrom(host, port), SocketOptions{})
 		if err != nil {
 			return netip.AddrPort{}, err
 		}
-		m.anchor = anchor
+		m.anchors[which] = anchor
 	}
-	return netip.AddrPortFrom(host, m.anchor.Local().Port()), nil
+	return m.local(host, which == 1), nil
+}
+
+// local is where a socket of the meeting is bound.
+func (m *meeting) local(host netip.Addr, spare bool) netip.AddrPort {
+	which := 0
+	if spare {
+		which = 1
+	}
+	return netip.AddrPortFrom(host, m.anchors[which].Local().Port())
 }
 
 // candidates are the predicted outside address and, where both peers sit
@@ -126,16 +165,26 @@ func (m *meeting) candidates(local netip.AddrPort, seen []predict.Observation) [
 		m.report.NAT = &NAT{Behavior: behavior, Observations: seen}
 		m.report.Reflexive = pointer(seen[0].Reflexive)
 	}
-	outside := seen[len(seen)-1].Reflexive
-	if best := predict.Candidates(behavior, seen, 1); len(best) > 0 {
-		outside = best[0].Addr
-	}
+	outside := aim(behavior, seen)
 	m.trace(Predict, "%s appears as %s (%s mapping)", local, outside, behavior.Mapping)
 	list := []rendezvous.Candidate{{Kind: rendezvous.ServerReflexive, Addr: outside, Behavior: &behavior}}
 	if m.presence.SameAddress && outside != local {
 		list = append(list, rendezvous.Candidate{Kind: rendezvous.Host, Addr: local})
 	}
 	return list
+}
+
+// aim is where a port will most likely appear to the peer.
+func aim(behavior predict.Behavior, seen []predict.Observation) netip.AddrPort {
+	if best := predict.Candidates(behavior, seen, 1); len(best) > 0 {
+		return best[0].Addr
+	}
+	return seen[len(seen)-1].Reflexive
+}
+
+func spareCandidate(seen []predict.Observation) rendezvous.Candidate {
+	behavior := predict.Classify(seen)
+	return rendezvous.Candidate{Kind: rendezvous.ServerReflexive, Addr: aim(behavior, seen), Behavior: &behavior, Spare: true}
 }
 
 // peerNAT keeps what the peer's offer says of its NAT.

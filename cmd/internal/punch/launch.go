@@ -2,13 +2,9 @@ package punch
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
-	"sync"
-	"syscall"
+	"slices"
 	"time"
 
 	"tcppunch/cmd/internal/rendezvous"
@@ -24,21 +20,8 @@ type plan struct {
 	minTTL  bool             // both hosts can tell segments apart by their TTL
 	sweeps  bool             // this side varies the phase of its retries, the other keeps to the instants
 	bound   time.Duration    // the two sides' instants differ by no more than this; 0: unknown
+	delay   time.Duration    // round trip to the coordinator, the longer one of both sides; 0: unknown
 }
-
-// immune says that the hosts' own resets are to be told from the peer's SYN by
-// their TTL: on a path without a translator, between hosts that both can.
-// A host's reset carries TTL 64, and the punch's segments leave with 255.
-func (p plan) immune(pair rendezvous.Pair) bool {
-	b := pair.Remote.Behavior
-	sameHost := pair.Local.Addr.Addr() == pair.Remote.Addr.Addr() && b != nil && b.Translated != nil && !*b.Translated
-	return p.minTTL && (pair.Remote.Kind == rendezvous.Host || sameHost)
-}
-
-const (
-	immuneTTL    = 255
-	immuneMinTTL = 192 // above every usual initial TTL but 255, and 63 hops below that
-)
 
 // mostRetransmissions keeps one SYN's retransmissions within the usual
 // deadline: Linux sends them after 1, 2, 3, 4, 5, 7 s (since 6.5).
@@ -49,10 +32,15 @@ type runner struct {
 	pair   rendezvous.Pair
 	remote netip.AddrPort
 	socket Socket
-	syncnt int
 
+	options  SocketOptions  // as they are set
+	round    int            // the strategy that it carries out, from 1
+	tries    int            // retries after refusals
 	last     int            // index of its newest attempt in the report
 	failure  error          // why it ended
+	stands   bool           // TCP was established before it was expected
+	called   int            // connect() calls on sockets that were replaced
+	sent     int            // SYNs that these sent
 	stood    timing.Instant // when TCP was established
 	unproven bool           // TCP was established, but the peer did not prove its key
 }
@@ -70,7 +58,6 @@ func (p plan) options(pair rendezvous.Pair) SocketOptions {
 // launch sends the first SYN of each pair at the instant, follows every socket
 // until one is nominated, and explains the outcome.
 func (m *meeting) launch(ctx context.Context, p plan) (net.Conn, error) {
-	m.pairs = len(p.pairs)
 	runners, err := m.open(p)
 	if err != nil {
 		return nil, err
@@ -78,15 +65,16 @@ func (m *meeting) launch(ctx context.Context, p plan) (net.Conn, error) {
 	tap := m.openTap(runners)
 	deadline, cancel := context.WithCancel(ctx)
 	defer cancel()
-	err = m.wait(deadline, p, runners)
+	err = m.first(deadline, p, runners)
 	var won *nominated
 	if err == nil {
 		won = m.race(deadline, p, runners)
 	}
 	cancel()
 	for _, r := range runners {
-		m.count(r)
-		r.socket.Close()
+		m.retire(r)
+		m.report.SYNsCalled += r.called
+		m.report.SYNsOnWire += r.sent
 	}
 	if tap != nil {
 		m.capture = pointer(tap.Stop())
@@ -97,7 +85,25 @@ func (m *meeting) launch(ctx context.Context, p plan) (net.Conn, error) {
 	if ctx.Err() != nil && won == nil {
 		return nil, ctx.Err()
 	}
+	if won == nil && m.outcomes()[NotSent] == len(m.report.Attempts) {
+		return nil, runners[0].failure // the system let nothing leave, so the network has not answered
+	}
 	return m.explain(p, runners, won)
+}
+
+// first lets the first SYN of every pair leave at the instant.
+func (m *meeting) first(ctx context.Context, p plan, runners []*runner) error {
+	at := p.at.Add(m.cfg.Late)
+	m.trace(Launch, "%d sockets ready, %s to the instant", len(runners), at.Sub(timing.Now()).Round(time.Millisecond))
+	return m.fire(ctx, p, at, slices.DeleteFunc(slices.Clone(runners), func(r *runner) bool { return r.round != 1 })...)
+}
+
+// roundOf is the round in which a pair begins: 1 is simopen, 2 low-ttl.
+func roundOf(p rendezvous.Pair) int {
+	if p.Local.Spare {
+		return 2
+	}
+	return 1
 }
 
 // open prepares the sockets before the instant. They stand in the report as
@@ -113,7 +119,7 @@ func (m *meeting) open(p plan) ([]*runner, error) {
 			}
 			host = source
 		}
-		local := netip.AddrPortFrom(host, m.anchor.Local().Port())
+		local := m.local(host, pair.Local.Spare)
 		o := p.options(pair)
 		socket, err := m.cfg.Network.Open(local, o)
 		if err != nil {
@@ -122,7 +128,7 @@ func (m *meeting) open(p plan) ([]*runner, error) {
 			}
 			return nil, err
 		}
-		runners = append(runners, &runner{pair: pair, remote: pair.Remote.Addr, socket: socket, syncnt: o.SYNCount})
+		runners = append(runners, &runner{pair: pair, remote: pair.Remote.Addr, socket: socket, options: o, round: roundOf(pair)})
 	}
 	m.report.Local, m.report.Remote = pointer(runners[0].socket.Local()), pointer(runners[0].remote)
 	return runners, nil
@@ -142,121 +148,10 @@ func (m *meeting) openTap(runners []*runner) Tap {
 	return tap
 }
 
-// wait sleeps until the instant on a thread of its own and lets the first SYN
-// of every pair leave.
-func (m *meeting) wait(ctx context.Context, p plan, runners []*runner) error {
-	at := p.at.Add(m.cfg.Late)
-	m.trace(Launch, "%d sockets ready, %s to the instant", len(runners), at.Sub(timing.Now()).Round(time.Millisecond))
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := timing.Wait(ctx, at); err != nil {
-		return err
-	}
-	for _, r := range runners {
-		m.call(p, r)
-	}
-	return nil
-}
-
-// call makes one SYN leave and writes it down.
-func (m *meeting) call(p plan, r *runner) {
-	called := timing.Now()
-	err := r.socket.Connect(r.remote)
-	a := Attempt{Round: 1, Local: r.socket.Local(), Remote: r.remote, Called: called.Sub(p.at)}
-	if err != nil {
-		a.Outcome, a.Error, a.Ended = NotSent, err.Error(), timing.Now().Sub(p.at)
-	}
-	m.attempts.Lock()
-	defer m.attempts.Unlock()
-	r.last = len(m.report.Attempts)
-	r.failure = err
-	m.report.Attempts = append(m.report.Attempts, a)
-}
-
-// settle writes down how a runner's newest attempt ended.
-func (m *meeting) settle(p plan, r *runner, err error) {
-	m.attempts.Lock()
-	defer m.attempts.Unlock()
-	a := &m.report.Attempts[r.last]
-	a.Ended, a.Outcome = timing.Now().Sub(p.at), outcomeOf(err)
-	if err != nil && a.Outcome != Abandoned && a.Outcome != Unanswered {
-		a.Error = err.Error()
-	}
-}
-
-func outcomeOf(err error) Outcome {
-	switch {
-	case err == nil:
-		return Stood
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return WasRefused
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
-		return Unanswered
-	case errors.Is(err, context.Canceled):
-		return Abandoned
-	}
-	return Unreachable
-}
-
-// follow waits for a runner's connection, and connects again from the same
-// port when it is refused, as long as retries and budget last.
-func (m *meeting) follow(ctx context.Context, p plan, r *runner) error {
-	for retries := m.cfg.Retries; ; retries-- {
-		if r.failure != nil {
-			return r.failure
-		}
-		err := r.socket.Wait(ctx)
-		m.settle(p, r, err)
-		if !errors.Is(err, syscall.ECONNREFUSED) || retries <= 0 || ctx.Err() != nil {
-			return err
-		}
-		if used(r.socket)+1+r.syncnt > r.pair.SYNs {
-			return fmt.Errorf("%w: %w", errBudget, err)
-		}
-		if err := m.waitForRetry(ctx, p, m.cfg.Retries-retries); err != nil {
-			return err
-		}
-		m.call(p, r)
-	}
-}
-
-// waitForRetry sleeps until the next instant at which both sides try again.
-func (m *meeting) waitForRetry(ctx context.Context, p plan, n int) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	return timing.Wait(ctx, p.retryAt(timing.Now(), n))
-}
-
-var errBudget = errors.New("the SYN budget is spent")
-
-func used(s Socket) int {
-	called, retransmitted := s.SYNs()
-	return called + retransmitted
-}
-
-// followAll runs follow for each runner and hands over those that stand. The
-// channel closes when all have ended.
-func (m *meeting) followAll(ctx context.Context, p plan, runners []*runner) <-chan *runner {
-	standing := make(chan *runner, len(runners))
-	var all sync.WaitGroup
-	for _, r := range runners {
-		all.Go(func() {
-			r.failure = m.follow(ctx, p, r)
-			if r.failure == nil {
-				r.stood = timing.Now()
-				standing <- r
-			}
-		})
-	}
-	go func() {
-		all.Wait()
-		close(standing)
-	}()
-	return standing
-}
-
-func (m *meeting) count(r *runner) {
+// retire closes a runner's socket and keeps its counts.
+func (m *meeting) retire(r *runner) {
 	called, retransmitted := r.socket.SYNs()
-	m.report.SYNsCalled += called
-	m.report.SYNsOnWire += called + retransmitted
+	r.called += called
+	r.sent += called + retransmitted
+	r.socket.Close()
 }

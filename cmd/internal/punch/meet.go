@@ -43,10 +43,9 @@ type meeting struct {
 	welcome  rendezvous.Welcome
 	presence rendezvous.Presence
 
-	anchor   Socket       // keeps the local port ours
+	anchors  [2]Socket    // keep the port of the punch and the spare one ours
 	held     []probe.Held // STUN connections, which keep the mappings alive
 	schedule rendezvous.Schedule
-	pairs    int // that were launched
 	capture  *Capture
 }
 
@@ -92,8 +91,10 @@ func (m *meeting) close() {
 	for _, h := range m.held {
 		h.Conn.Close()
 	}
-	if m.anchor != nil {
-		m.anchor.Close()
+	for _, a := range m.anchors {
+		if a != nil {
+			a.Close()
+		}
 	}
 }
 
@@ -339,7 +340,7 @@ func (m *meeting) plan(attested []netip.AddrPort) (plan, error) {
 		at:     m.cfg.Clock.Instant(s.At.Add(-s.Offset(own))),
 		pairs:  pairs,
 		client: s.Client == own, peerKey: m.presence.Key, minTTL: s.MinTTL,
-		sweeps: s.Client == own, bound: orZero(s.SkewBound),
+		sweeps: s.Client == own, bound: orZero(s.SkewBound), delay: s.Delay,
 	}, nil
 }
 

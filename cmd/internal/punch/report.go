@@ -85,9 +85,9 @@ type NAT struct {
 
 // Round is one strategy carried out.
 type Round struct {
-	Strategy string `json:"strategy"`
-	Pairs    int    `json:"pairs"`
-	Outcome  string `json:"outcome"`
+	Strategy string `json:"strategy"` // simopen or low-ttl
+	Attempts int    `json:"attempts"`
+	Outcome  string `json:"outcome"` // established, failed, or abandoned for another round's success
 }
 
 // Attempt is one connect() and what became of it. Times are measured from the

@@ -28,6 +28,7 @@ const (
 type Candidate struct {
 	Kind     CandidateKind     `json:"kind"`
 	Addr     netip.AddrPort    `json:"addr"`
+	Spare    bool              `json:"spare,omitempty"`    // of a second local port, for the round after the first
 	Behavior *predict.Behavior `json:"behavior,omitempty"` // of the NAT in front; nil for host candidates
 }
 

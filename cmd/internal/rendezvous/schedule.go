@@ -19,6 +19,11 @@ const CoordinatorSource = "coordinator"
 // a stranger and lies inside this host's own network.
 const HostSYNs = 2
 
+// SpareSYNs is how many SYNs of the budget are kept for the spare port: one
+// that opens the own NAT, one that goes to the peer, and the retransmissions of
+// both.
+const SpareSYNs = 4
+
 // Party is one peer as the schedule sees it.
 type Party struct {
 	Key   KeyID
@@ -45,6 +50,7 @@ type Schedule struct {
 	SkewBound *time.Duration // the two launches differ by no more than this, for certain; nil: unknown
 	Client    KeyID          // takes the client's role in TLS and nominates the socket
 	Budget    int            // SYNs a side
+	Delay     time.Duration  // the longer round trip of both to the coordinator; 0: unknown
 	MinTTL    bool           // both hosts can tell segments apart by their TTL
 	Expected  *float64       // probability that one SYN each, aimed at the observed ports, meets; nil: unknown
 	low, high Party
@@ -70,6 +76,7 @@ func Agree(a, b Party, terms Terms) (Schedule, error) {
 	s := Schedule{
 		Client: low.Key,
 		Budget: min(low.Offer.Budget, high.Offer.Budget),
+		Delay:  coordinatorDelay(low.Offer, high.Offer),
 		MinTTL: low.Offer.MinTTL && high.Offer.MinTTL,
 		low:    low, high: high,
 	}
@@ -115,13 +122,16 @@ func commonSource(low, high []SourceOffset) *shared {
 // instant: half a round trip for the offer to arrive, twice over for a path
 // that is slower that time, and 100 ms to open sockets and the capture.
 func lead(low, high Offer) time.Duration {
-	var delay time.Duration
+	return coordinatorDelay(low, high) + 100*time.Millisecond
+}
+
+func coordinatorDelay(low, high Offer) (delay time.Duration) {
 	for _, s := range slices.Concat(low.Sources, high.Sources) {
 		if s.Name == CoordinatorSource {
 			delay = max(delay, s.Delay)
 		}
 	}
-	return delay + 100*time.Millisecond
+	return delay
 }
 
 // instant is the later of the two wishes, on the given timescale. Relative
@@ -165,7 +175,8 @@ func offsetOf(sources []SourceOffset, name string) time.Duration {
 }
 
 // For lists the pairs as the peer with this key sees them, in the order in
-// which both peers launch them: on-link first, then IPv6, then IPv4.
+// which both peers launch them: on-link first, then IPv6, then IPv4, and the
+// spare ports last.
 func (s Schedule) For(key KeyID) []Pair {
 	own, peer := s.low.Offer, s.high.Offer
 	if key == s.high.Key {
@@ -174,8 +185,8 @@ func (s Schedule) For(key KeyID) []Pair {
 	var pairs []Pair
 	for _, local := range own.Candidates {
 		for _, remote := range peer.Candidates {
-			if local.Kind == remote.Kind && local.Addr.Addr().Is4() == remote.Addr.Addr().Is4() {
-				pairs = append(pairs, Pair{local, remote, s.syns(local.Kind)})
+			if local.Kind == remote.Kind && local.Spare == remote.Spare && local.Addr.Addr().Is4() == remote.Addr.Addr().Is4() {
+				pairs = append(pairs, Pair{local, remote, s.syns(local)})
 			}
 		}
 	}
@@ -183,15 +194,20 @@ func (s Schedule) For(key KeyID) []Pair {
 	return pairs
 }
 
-func (s Schedule) syns(kind CandidateKind) int {
-	if kind == Host {
+func (s Schedule) syns(c Candidate) int {
+	switch {
+	case c.Kind == Host:
 		return min(HostSYNs, s.Budget)
+	case c.Spare:
+		return min(SpareSYNs, s.Budget/2)
 	}
-	return s.Budget
+	return s.Budget - min(SpareSYNs, s.Budget/2)
 }
 
 func rank(p Pair) int {
 	switch {
+	case p.Local.Spare:
+		return 3
 	case p.Local.Kind == Host:
 		return 0
 	case p.Local.Addr.Addr().Is6():

@@ -158,7 +158,7 @@ func TestHostAddressesCostFewSYNsAndGoFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	pairs := s.For("a")
-	if len(pairs) != 2 || pairs[0].Remote.Kind != Host || pairs[0].SYNs != HostSYNs || pairs[1].SYNs != 100 {
+	if len(pairs) != 2 || pairs[0].Remote.Kind != Host || pairs[0].SYNs != HostSYNs || pairs[1].SYNs != 100-SpareSYNs {
 		t.Errorf("got %+v", pairs)
 	}
 }

@@ -1,0 +1,95 @@
+package punch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"tcppunch/timing"
+)
+
+var errBudget = errors.New("the SYN budget is spent")
+
+// followAll runs follow for each runner and hands over those that stand. The
+// channel closes when all have ended.
+func (m *meeting) followAll(ctx context.Context, p plan, runners []*runner) <-chan *runner {
+	standing := make(chan *runner, len(runners))
+	var all sync.WaitGroup
+	for _, r := range runners {
+		all.Go(func() {
+			r.failure = m.follow(ctx, p, r)
+			if r.failure == nil {
+				r.stood = timing.Now()
+				standing <- r
+			}
+		})
+	}
+	go func() {
+		all.Wait()
+		close(standing)
+	}()
+	return standing
+}
+
+// follow carries out a pair's round. Spare ports begin with the second one.
+func (m *meeting) follow(ctx context.Context, p plan, r *runner) error {
+	if r.round == 2 {
+		if err := m.lowTTL(ctx, p, r); err != nil || r.stands {
+			return err
+		}
+	}
+	return m.retry(ctx, p, r)
+}
+
+// retry waits for the runner's connection and connects again from the same
+// port when it is refused, until retries or budget are spent. Its error is then
+// that of the last attempt.
+func (m *meeting) retry(ctx context.Context, p plan, r *runner) error {
+	for r.failure == nil {
+		err := m.awaitAttempt(ctx, p, r)
+		m.settle(p, r, err)
+		if !refused(err) || r.tries >= m.cfg.Retries || ctx.Err() != nil {
+			return err
+		}
+		if m.left(r) < 1+r.options.SYNCount {
+			return fmt.Errorf("%w: %w", errBudget, err)
+		}
+		r.tries++
+		if err := m.fire(ctx, p, p.retryAt(timing.Now(), r.tries-1), r); err != nil {
+			return err
+		}
+	}
+	return r.failure
+}
+
+// left is how many SYNs the runner may still send.
+func (m *meeting) left(r *runner) int {
+	called, retransmitted := r.socket.SYNs()
+	return r.pair.SYNs - r.sent - called - retransmitted
+}
+
+// awaitAttempt waits for the outcome of one attempt. An immune socket becomes an
+// ordinary one after a while: if something on the path rewrites the TTL, or
+// resets in the network's name, immunity does harm.
+func (m *meeting) awaitAttempt(ctx context.Context, p plan, r *runner) error {
+	if r.options.MinTTL == 0 || r.round != 1 {
+		return r.socket.Wait(ctx)
+	}
+	soon, cancel := context.WithTimeout(ctx, max(0, p.at.Add(m.cfg.Late+immuneFor).Sub(timing.Now())))
+	defer cancel()
+	err := r.socket.Wait(soon)
+	if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		return err
+	}
+	r.options.TTL, r.options.MinTTL = 0, 0
+	if err := r.socket.Set(r.options); err != nil {
+		return err
+	}
+	return r.socket.Wait(ctx)
+}
+
+// immuneFor leaves a peer that is late by half a second its chance, and ends
+// well before the kernel repeats the SYN after a second.
+const immuneFor = 700 * time.Millisecond

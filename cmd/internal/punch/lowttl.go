@@ -1,0 +1,89 @@
+package punch
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"tcppunch/timing"
+)
+
+// lowTTLHops is how far the first SYN of a low-ttl round goes: through the NAT
+// of a home or an office, and not to the peer's.
+const lowTTLHops = 2
+
+// lowTTLAt is when the low-ttl round begins: after some twenty retries on a
+// short path, and after several round trips on a long one.
+func (p plan) lowTTLAt() timing.Instant {
+	return p.at.Add(60*time.Millisecond + 4*p.delay)
+}
+
+// lowTTLGap is how long after that the real SYN follows: when the other side's
+// first one has surely left, however far the clocks are apart.
+func (p plan) lowTTLGap() time.Duration {
+	if p.bound == 0 {
+		return 300 * time.Millisecond
+	}
+	return 10*time.Millisecond + 2*p.bound
+}
+
+// lowTTL takes timing out of the game. Both sides send a SYN that opens their
+// own NAT and dies before the peer's, so that no NAT answers it with a reset.
+// When both NATs are open, one side replaces its socket and connects in
+// earnest; the other side's socket, still in SYN-SENT, answers. It goes from a
+// port of its own, since a NAT may hold the first one shut: Linux, for one,
+// remembers for 10 s a SYN that it reset itself, and moves the mapping.
+//
+// Replacing a socket in SYN-SENT is safe here, because its SYN cannot have
+// reached the peer; and only one side does, so that no second initial sequence
+// number meets the first. Linux's connection tracking takes a new one in
+// SYN-SENT.
+func (m *meeting) lowTTL(ctx context.Context, p plan, r *runner) error {
+	// Under IP_MINTTL the kernel also passes over the ICMP error that reports the
+	// dying SYN, because that quotes it with a TTL below.
+	r.options.TTL, r.options.MinTTL = lowTTLHops, immuneMinTTL
+	if err := r.socket.Set(r.options); err != nil {
+		return err
+	}
+	if err := m.fire(ctx, p, p.lowTTLAt(), r); err != nil {
+		return err
+	}
+	ready := p.lowTTLAt().Add(p.lowTTLGap())
+	if err := m.awaitQuiet(ctx, p, r, ready.Add(-p.lowTTLGap()/2)); err != nil || r.stands {
+		return err
+	}
+	r.options.TTL, r.options.MinTTL = 0, 0
+	if !p.sweeps {
+		return r.socket.Set(r.options)
+	}
+	if err := m.replace(r); err != nil {
+		return err
+	}
+	return m.fire(ctx, p, ready, r)
+}
+
+// awaitQuiet waits until an instant by which nothing should have happened. An
+// answer that comes all the same ends the round.
+func (m *meeting) awaitQuiet(ctx context.Context, p plan, r *runner, until timing.Instant) error {
+	soon, cancel := context.WithTimeout(ctx, until.Sub(timing.Now()))
+	defer cancel()
+	err := r.socket.Wait(soon)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil
+	}
+	m.settle(p, r, err)
+	r.stands = err == nil
+	return err
+}
+
+// replace closes the socket and prepares another one at the same port.
+func (m *meeting) replace(r *runner) error {
+	local := r.socket.Local()
+	m.retire(r)
+	socket, err := m.cfg.Network.Open(local, r.options)
+	if err != nil {
+		return err
+	}
+	r.socket = socket
+	return nil
+}
