@@ -41,9 +41,9 @@ func meetFlags() []cli.Flag {
 		&cli.StringFlag{Name: "coordinator", Usage: "`KEY@HOST:PORT` as the coordinator printed it"},
 		&cli.UintFlag{Name: "local-port", Usage: "`PORT` to connect from (default: the system chooses)"},
 		&cli.StringFlag{Name: "secret-file", Usage: "`FILE` with the secret that both sides share, for a meeting without a coordinator"},
-		&cli.StringFlag{Name: "strategy", Value: "auto", Usage: "`auto|simopen`"},
+		&cli.StringFlag{Name: "strategy", Value: "auto", Usage: "`auto|simopen`: auto goes on with SYNs that die between the NATs where simopen is refused"},
 		&cli.IntFlag{Name: "budget", Value: 100, Usage: "at most `N` SYNs may leave, retransmissions included; the smaller of both sides' counts"},
-		&cli.IntFlag{Name: "retries", Value: 50, Usage: "connect again from the same port after at most `N` resets"},
+		&cli.IntFlag{Name: "retries", Value: 50, Usage: "connect again after at most `N` resets; 0 is one connect() and nothing more"},
 		&cli.DurationFlag{Name: "wait", Value: time.Minute, Usage: "how long the peer may take to come"},
 		&cli.DurationFlag{Name: "timeout", Value: 10 * time.Second, Usage: "how long to try after the instant"},
 		&cli.IntFlag{Name: "samples", Value: 8, Usage: "exchanges with each time server"},
@@ -145,7 +145,8 @@ func (inv *invitation) configure() error {
 	inv.config = punch.Config{
 		Peer: c.String("peer"), Wish: wish, Clock: clock, Network: network{capture: true},
 		LocalPort: uint16(c.Uint("local-port")), NTP: c.StringSlice("ntp"), NoSync: c.Bool("no-sync"), Samples: c.Int("samples"),
-		Budget: c.Int("budget"), Retries: c.Int("retries"), Patience: c.Duration("wait"), Timeout: c.Duration("timeout"), Late: c.Duration("late"),
+		Escalate: c.String("strategy") == "auto" && c.Int("retries") > 0,
+		Budget:   c.Int("budget"), Retries: c.Int("retries"), Patience: c.Duration("wait"), Timeout: c.Duration("timeout"), Late: c.Duration("late"),
 		MinTTL: canTellTTL, OnLink: onLink(), Trace: inv.trace,
 	}
 	if c.Bool("pipe") {

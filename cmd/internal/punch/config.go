@@ -84,6 +84,7 @@ type Config struct {
 	NTP       []string      // time servers; empty: those that the coordinator names
 	NoSync    bool          // for experiments: trust the clock as it is
 	Samples   int           // exchanges with each time server
+	Escalate  bool          // go on to the low-ttl round where simopen has not connected
 	Budget    int           // SYNs that may leave, retransmissions included
 	Retries   int           // further connect() calls after refusals
 	Patience  time.Duration // how long to wait for the peer

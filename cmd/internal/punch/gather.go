@@ -74,14 +74,17 @@ func (m *meeting) stunServers(ctx context.Context) []netip.AddrPort {
 	return slices.Compact(list)
 }
 
-// observe asks the STUN servers of one family from the port of the punch and
-// from the spare port, at the same time.
+// observe asks the STUN servers of one family from the port of the punch and,
+// at the same time, from the spare port where there may be a second round.
 func (m *meeting) observe(ctx context.Context, servers []netip.AddrPort) ([]rendezvous.Candidate, error) {
 	host, err := sourceAddress(servers[0])
 	if err != nil {
 		return nil, err
 	}
-	var ports [2]mapped
+	ports := make([]mapped, 1, 2)
+	if m.cfg.Escalate {
+		ports = ports[:2]
+	}
 	var all sync.WaitGroup
 	for i := range ports {
 		local, err := m.claimPort(host, i)
@@ -94,13 +97,15 @@ func (m *meeting) observe(ctx context.Context, servers []netip.AddrPort) ([]rend
 		})
 	}
 	all.Wait()
-	m.held = append(m.held, append(ports[0].held, ports[1].held...)...)
+	for _, p := range ports {
+		m.held = append(m.held, p.held...)
+	}
 	if len(ports[0].held) == 0 {
 		return nil, ports[0].err
 	}
 	list := m.candidates(ports[0].local, ports[0].seen())
-	if spare := ports[1]; len(spare.held) > 0 {
-		list = append(list, spareCandidate(spare.seen()))
+	if len(ports) > 1 && len(ports[1].held) > 0 {
+		list = append(list, spareCandidate(ports[1].seen()))
 	}
 	return list, nil
 }
