@@ -1,6 +1,9 @@
 package timing
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Clock is the local timescale of this process: the wall clock read once,
 // carried on by the monotonic clock. For experiments it can be made wrong by a
@@ -11,6 +14,11 @@ type Clock struct {
 	wrong  time.Duration // injected error at the anchor
 	drift  float64       // injected, seconds per second
 	read   func() reading
+	asleep func() time.Duration // how long the machine was suspended since it started
+
+	mark            atomic.Pointer[mark]
+	injectedStep    atomic.Int64
+	injectedSuspend atomic.Int64
 }
 
 // reading is one look at both clocks: the wall clock said wall at mono, give
@@ -24,12 +32,14 @@ type reading struct {
 // NewClock starts a timescale that is err ahead of the wall clock and gains
 // driftPPM microseconds per second on it. Both are 0 outside of experiments.
 func NewClock(err time.Duration, driftPPM float64) *Clock {
-	return newClock(err, driftPPM, readClocks)
+	return newClock(err, driftPPM, readClocks, suspended)
 }
 
-func newClock(err time.Duration, driftPPM float64, read func() reading) *Clock {
+func newClock(err time.Duration, driftPPM float64, read func() reading, asleep func() time.Duration) *Clock {
 	r := read()
-	return &Clock{anchor: r.mono, wall: r.wall, wrong: err, drift: driftPPM / 1e6, read: read}
+	c := &Clock{anchor: r.mono, wall: r.wall, wrong: err, drift: driftPPM / 1e6, read: read, asleep: asleep}
+	c.Mark()
+	return c
 }
 
 // readClocks takes the wall clock between two readings of the monotonic one,
@@ -51,7 +61,7 @@ func readClocks() reading {
 // At is the local time at an instant.
 func (c *Clock) At(i Instant) time.Time {
 	d := i.Sub(c.anchor)
-	return c.wall.Add(c.wrong + d + time.Duration(float64(d)*c.drift))
+	return c.wall.Add(c.error() + d + time.Duration(float64(d)*c.drift))
 }
 
 // Now is the local time.
@@ -59,8 +69,13 @@ func (c *Clock) Now() time.Time { return c.At(Now()) }
 
 // Instant is when the local time is, was or will be local.
 func (c *Clock) Instant(local time.Time) Instant {
-	d := local.Sub(c.wall) - c.wrong
+	d := local.Sub(c.wall) - c.error()
 	return c.anchor.Add(d - time.Duration(float64(d)*c.drift/(1+c.drift)))
+}
+
+// error is the injected one. What is slept through is missing.
+func (c *Clock) error() time.Duration {
+	return c.wrong - time.Duration(c.injectedSuspend.Load())
 }
 
 // Step is how far the wall clock has moved against this timescale since its
@@ -68,12 +83,10 @@ func (c *Clock) Instant(local time.Time) Instant {
 // it. A suspension of the machine shows as a step forward.
 func (c *Clock) Step() time.Duration {
 	r := c.read()
-	return r.wall.Sub(c.wall) - r.mono.Sub(c.anchor)
+	return r.wall.Sub(c.wall) - r.mono.Sub(c.anchor) + time.Duration(c.injectedStep.Load()+c.injectedSuspend.Load())
 }
 
-// stepped reports a step that adjusting the rate of the clock cannot explain:
-// more than 1 ms and more than 500 ppm, the most that adjtimex(2) slews.
+// stepped reports whether the wall clock was set since the start.
 func (c *Clock) stepped() bool {
-	age := c.read().mono.Sub(c.anchor)
-	return c.Step().Abs() > time.Millisecond+age/2000
+	return c.Step().Abs() > stepTolerance(c.read().mono.Sub(c.anchor))
 }

@@ -9,6 +9,9 @@ import (
 // fakeClocks is a pair of clocks that a test moves by hand.
 type fakeClocks struct{ reading }
 
+// awake is a machine that was never suspended.
+func awake() time.Duration { return 0 }
+
 func (f *fakeClocks) read() reading { return f.reading }
 
 func (f *fakeClocks) advance(d time.Duration) {
@@ -17,7 +20,7 @@ func (f *fakeClocks) advance(d time.Duration) {
 
 func TestClockRunsWithTheInjectedErrorAndDrift(t *testing.T) {
 	f := &fakeClocks{reading{mono: 5_000, wall: at(0)}}
-	c := newClock(-time.Hour, 100, f.read)
+	c := newClock(-time.Hour, 100, f.read, awake)
 	if got, want := c.At(5_000), at(-time.Hour); !got.Equal(want) {
 		t.Errorf("at the start: got %v, want %v", got, want)
 	}
@@ -41,7 +44,7 @@ func TestInstantOfALocalTimeIsTheInverseOfAt(t *testing.T) {
 
 func TestStepOfTheWallClockIsSeenAndDoesNotMoveTheTimescale(t *testing.T) {
 	f := &fakeClocks{reading{mono: 5_000, wall: at(0)}}
-	c := newClock(0, 0, f.read)
+	c := newClock(0, 0, f.read, awake)
 	f.advance(time.Second)
 	before := c.At(f.mono)
 	if c.Step() != 0 || c.stepped() {
@@ -58,11 +61,14 @@ func TestStepOfTheWallClockIsSeenAndDoesNotMoveTheTimescale(t *testing.T) {
 
 func TestSlewIsNoStep(t *testing.T) {
 	f := &fakeClocks{reading{mono: 0, wall: at(0)}}
-	c := newClock(0, 0, f.read)
+	c := newClock(0, 0, f.read, awake)
 	f.advance(100 * time.Second)
-	f.wall = f.wall.Add(50 * ms) // 500 ppm of 100 s
+	f.wall = f.wall.Add(900*us + maxSlewPPM*100*us)
 	if c.stepped() {
 		t.Error("an adjustment of the rate is called a step")
+	}
+	if d := c.Check(); d.Any() {
+		t.Errorf("an adjustment of the rate is called %v", d)
 	}
 }
 

@@ -121,7 +121,7 @@ func TestEstimateMarshalsUnknownAsNull(t *testing.T) {
 
 func TestEstimateMapsReferenceTimeToInstants(t *testing.T) {
 	f := &fakeClocks{reading{mono: 1000, wall: at(0)}}
-	c := newClock(time.Hour, 0, f.read)
+	c := newClock(time.Hour, 0, f.read, awake)
 	e := Estimate{Offset: -time.Hour + ms}
 	want := Instant(1000).Add(5 * time.Second)
 	if got := e.Instant(c, at(5*time.Second+ms)); got != want {

@@ -36,19 +36,32 @@ type paced interface {
 // section 11.2.1 names the falsetickers, and the rest are combined. The servers stand in the estimate in
 // the order of the sources, also with an error, which wraps ErrNoAnswer,
 // ErrNoMajority or the error of ctx.
+//
+// What was measured before a suspension of the machine is worth nothing: Sync
+// starts again, once.
 func Sync(ctx context.Context, clock *Clock, sources []Source, samples int, spacing time.Duration) (Estimate, error) {
-	answers := make([]answer, len(sources))
-	var all sync.WaitGroup
-	for i, s := range sources {
-		all.Go(func() { answers[i] = ask(ctx, s, max(samples, 1), spacing) })
+	answers := askAll(ctx, clock, sources, samples, spacing)
+	if clock.Check().Suspend != 0 {
+		answers = askAll(ctx, clock, sources, samples, spacing)
 	}
-	all.Wait()
 	e, err := judge(answers, Now())
 	e.Stepped = clock.stepped()
 	if ctx.Err() != nil && err != nil {
 		err = ctx.Err()
 	}
 	return e, err
+}
+
+// askAll asks in parallel; disturbances of the clock count from its beginning.
+func askAll(ctx context.Context, clock *Clock, sources []Source, samples int, spacing time.Duration) []answer {
+	clock.Mark()
+	answers := make([]answer, len(sources))
+	var all sync.WaitGroup
+	for i, s := range sources {
+		all.Go(func() { answers[i] = ask(ctx, s, max(samples, 1), spacing) })
+	}
+	all.Wait()
+	return answers
 }
 
 // answer is what one source gave.

@@ -14,7 +14,7 @@
 //
 // Hazards: an Instant means nothing in another process of another machine, nor
 // after a reboot; CLOCK_MONOTONIC stands still while the machine is suspended,
-// so an Estimate must not outlive a suspension (see [Clock.Step]).
+// so an Estimate must not outlive a suspension (see [Clock.Check]).
 package timing
 
 import (

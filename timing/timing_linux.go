@@ -37,3 +37,27 @@ func sleepUntil(at Instant) {
 	for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &ts, nil) == unix.EINTR {
 	}
 }
+
+// maxSlewPPM is how fast the wall clock may part from the monotonic one
+// without being set. adjtimex(2) adjusts the rate of both alike.
+const maxSlewPPM = 0
+
+// suspended is how far CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC: "identical
+// […] except that it also includes any time that the system is suspended"
+// (clock_gettime(2)). Of a few bracketed readings the tightest counts.
+func suspended() time.Duration {
+	var best time.Duration
+	width := int64(1<<63 - 1)
+	for range 4 {
+		var before, boot, after unix.Timespec
+		if unix.ClockGettime(unix.CLOCK_MONOTONIC, &before) != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil ||
+			unix.ClockGettime(unix.CLOCK_MONOTONIC, &after) != nil {
+			return 0
+		}
+		if w := after.Nano() - before.Nano(); w < width {
+			width = w
+			best = time.Duration(boot.Nano() - before.Nano() - w/2)
+		}
+	}
+	return best
+}
