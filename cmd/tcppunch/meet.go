@@ -50,6 +50,7 @@ func meetFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "no-sync", Usage: "for experiments: trust this machine's clock as it is"},
 		&cli.DurationFlag{Name: "late", Usage: "for experiments: launch `D` after the instant"},
 		&cli.StringFlag{Name: "capture", Usage: "write the exchange's packets to `FILE.pcapng`"},
+		&cli.StringFlag{Name: "report", Usage: "write the explained meeting to `FILE.html`"},
 		&cli.BoolFlag{Name: "pipe", Usage: "connect stdin and stdout to the peer"},
 		&cli.StringFlag{Name: "json-file", Usage: "write the JSON report to `FILE`"},
 		&cli.BoolFlag{Name: "json-stream", Usage: "print each step as a JSON line, and the report as the last one"},
@@ -272,6 +273,11 @@ func (inv *invitation) deliver(outcome punch.Result) error {
 	if path := c.String("capture"); path != "" {
 		if err := saveCapture(path, outcome.Capture); err != nil {
 			inv.streams.say("%v", err)
+		}
+	}
+	if path := c.String("report"); path != "" {
+		if err := savePage(path, outcome); err != nil {
+			return err
 		}
 	}
 	document := meetDocument{Report: outcome.Report}

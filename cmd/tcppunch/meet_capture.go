@@ -6,6 +6,7 @@ import (
 
 	"tcppunch/captures"
 	"tcppunch/cmd/internal/punch"
+	"tcppunch/cmd/internal/report"
 )
 
 // saveCapture writes a meeting's packets, each with a comment that says what it
@@ -33,4 +34,14 @@ func saveCapture(path string, c *punch.Capture) (err error) {
 		}
 	}
 	return nil
+}
+
+// savePage writes the explained meeting as HTML.
+func savePage(path string, outcome punch.Result) error {
+	f, err := openCapture(path, nil)
+	if err != nil {
+		return err
+	}
+	title := "tcppunch: meeting with " + outcome.Report.Peer
+	return errors.Join(report.HTML(f, title, report.MeetingSections(outcome.Report, outcome.Handshake)...), f.Close())
 }

@@ -46,7 +46,7 @@ func Direct(ctx context.Context, cfg Config, appointment Appointment) (Result, e
 	case err != nil:
 		return Result{}, err
 	}
-	return Result{Report: m.report, Conn: conn, Capture: m.capture}, nil
+	return m.result(conn), nil
 }
 
 func (m *meeting) runDirect(ctx context.Context, remote netip.AddrPort) (net.Conn, error) {

@@ -14,10 +14,10 @@ import (
 // explain fills in what the launch and its capture showed, and returns the
 // nominated connection, or the cause why there is none.
 func (m *meeting) explain(p plan, runners []*runner, won *nominated) (net.Conn, error) {
-	shown := m.judge(runners, won)
+	m.shown = m.judge(runners, won)
 	m.measureLaunch(p, runners)
 	if won == nil {
-		cause, text := m.cause(p, runners, shown)
+		cause, text := m.cause(runners)
 		return nil, &failed{cause, text}
 	}
 	local, remote := won.runner.socket.Local(), won.runner.remote
@@ -158,7 +158,7 @@ const tooLate = 20 * time.Millisecond
 
 // cause is the likeliest reason that this peer can tell by itself. Whose NAT it
 // was is known only where the packets show it.
-func (m *meeting) cause(p plan, runners []*runner, shown *captures.Handshake) (Cause, string) {
+func (m *meeting) cause(runners []*runner) (Cause, string) {
 	m.rounds(0)
 	for _, r := range runners {
 		if r.unproven {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"tcppunch/captures"
 	"tcppunch/cmd/internal/rendezvous"
 	"tcppunch/predict/probe"
 	"tcppunch/timing"
@@ -20,6 +21,9 @@ type Result struct {
 	Report  Report
 	Conn    net.Conn
 	Capture *Capture // nil where nothing was captured
+	// Handshake is what the capture shows of the nominated socket, or of the
+	// first one; nil where it shows none.
+	Handshake *captures.Handshake
 }
 
 // failed ends a meeting with a cause: the answer is no.
@@ -47,6 +51,7 @@ type meeting struct {
 	held     []probe.Held // STUN connections, which keep the mappings alive
 	schedule rendezvous.Schedule
 	capture  *Capture
+	shown    *captures.Handshake
 }
 
 // Meet carries out a meeting through a coordinator. The error is for what
@@ -62,7 +67,11 @@ func Meet(ctx context.Context, cfg Config) (Result, error) {
 	case err != nil:
 		return Result{}, err
 	}
-	return Result{Report: m.report, Conn: conn, Capture: m.capture}, nil
+	return m.result(conn), nil
+}
+
+func (m *meeting) result(conn net.Conn) Result {
+	return Result{Report: m.report, Conn: conn, Capture: m.capture, Handshake: m.shown}
 }
 
 func (m *meeting) run(ctx context.Context) (net.Conn, error) {

@@ -1,0 +1,25 @@
+//go:build !linux
+
+package lab
+
+import (
+	"context"
+	"net/netip"
+	"time"
+)
+
+// BenchLaunch needs Linux.
+func BenchLaunch(context.Context, BenchConfig, func(string)) (BenchDocument, error) {
+	return BenchDocument{}, errPlatform
+}
+
+// BenchBurst needs Linux.
+func BenchBurst(context.Context, BurstConfig) (BurstDocument, error) {
+	return BurstDocument{}, errPlatform
+}
+
+// UnpreparedBurst needs Linux.
+func UnpreparedBurst(_, _ netip.AddrPort, _ int) (time.Duration, error) { return 0, errPlatform }
+
+// CraftedBurst needs Linux.
+func CraftedBurst(_, _ netip.AddrPort, _ int) (time.Duration, error) { return 0, errPlatform }
