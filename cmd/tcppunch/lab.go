@@ -60,7 +60,7 @@ func labCommand() *cli.Command {
 			jsonFlag(),
 		},
 		Action:      demonstrate,
-		Subcommands: []*cli.Command{labRunCommand(), labProfilesCommand(), labShellCommand(), labDoctorCommand(), labTimeServerCommand()},
+		Subcommands: []*cli.Command{labRunCommand(), labProfilesCommand(), labShellCommand(), labBenchCommand(), labDoctorCommand(), labTimeServerCommand()},
 	}
 }
 

@@ -165,3 +165,53 @@ func TestPipeCarriesAMegabyteEachWay(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 }
+
+// TestTheSamePortsAgainEndInAMeetingOrOneSentence: the side that closed the
+// first connection remembers it for a minute (TIME-WAIT, RFC 9293 section
+// 3.6.1), and its kernel lets no SYN leave for the same two endpoints.
+func TestTheSamePortsAgainEndInAMeetingOrOneSentence(t *testing.T) {
+	h := newHandMade(t)
+	meet := func() [2]*side {
+		common := []string{"--json", "--strategy", "simopen", "--timeout", "3s", "--local-port"}
+		return [2]*side{h.meet(t, "a", "b", nil, append(common, "4001")...), h.meet(t, "b", "a", nil, append(common, "4002")...)}
+	}
+	for _, s := range meet() {
+		if !s.report(t).Established {
+			t.Fatal("the first meeting did not connect")
+		}
+	}
+	connected, remembered := 0, 0
+	for _, s := range meet() {
+		s.cmd.Wait()
+		switch {
+		case s.cmd.ProcessState.ExitCode() == 0:
+			connected++
+		case s.cmd.ProcessState.ExitCode() == 2 && strings.Contains(s.stdout.String(), "port-in-use") && strings.Contains(s.stderr.String(), "local port"):
+			remembered++
+		}
+	}
+	if connected != 2 && remembered == 0 {
+		t.Errorf("%d sides connected, %d said that the port is in use; want both or at least one", connected, remembered)
+	}
+}
+
+func TestAMeetingWorksWithoutThePrivilegeToCapture(t *testing.T) {
+	setpriv, err := exec.LookPath("setpriv")
+	if err != nil {
+		t.Skip("the program setpriv is not installed")
+	}
+	h := newHandMade(t)
+	b := h.meet(t, "b", "a", nil, "--json")
+	args := []string{"--bounding-set=-net_raw", "--inh-caps=-net_raw", command(t), "meet", "--as", "a", "--peer", "b", "--coordinator", h.coordinator,
+		"--at", "+500ms", "--state", filepath.Join(h.dir, "a"), "--json"}
+	a := &side{cmd: exec.Command(setpriv, args...)}
+	a.cmd.Stdout, a.cmd.Stderr = &a.stdout, &a.stderr
+	must(t, h.nodes["a"].Start(a.cmd))
+	t.Cleanup(func() { a.cmd.Process.Kill() })
+	if !a.report(t).Established || !b.report(t).Established {
+		t.Error("the meeting did not connect")
+	}
+	if !strings.Contains(a.stderr.String(), "nothing is captured") || !strings.Contains(a.stderr.String(), "CAP_NET_RAW") {
+		t.Errorf("it does not say why nothing is captured: %s", a.stderr.String())
+	}
+}

@@ -81,11 +81,10 @@ func (m *meeting) authenticate(ctx context.Context, p plan, r *runner, won chan<
 		r.failure, r.unproven = fmt.Errorf("the peer did not prove its key: %w", err), true
 		return
 	}
-	watch.stopped = true
 	if m.cfg.Ready != nil {
 		m.cfg.Ready(conn)
 	}
-	won <- &nominated{runner: r, conn: conn, rtt: watch.least, at: timing.Now()}
+	won <- &nominated{runner: r, conn: conn, rtt: watch.rtt, at: timing.Now()}
 }
 
 // secure authenticates a raw connection: with the keys and roles of the
@@ -142,19 +141,19 @@ func awaitAcceptance(conn *tls.Conn) error {
 	return nil
 }
 
-// stopwatch measures the round trip of a handshake in which one end waits for
-// the other: from the end of a write to the next read's first bytes. It must be
-// stopped before more than one goroutine uses the connection.
+// stopwatch measures the round trip of a handshake: from the end of the last
+// write before the first read that has to wait for an answer, until that. It
+// looks once only, because later reads may find what had already arrived; then
+// it leaves the connection alone, so that several goroutines can use it.
 type stopwatch struct {
 	net.Conn
-	stopped bool
-	wrote   timing.Instant
-	least   *time.Duration
+	wrote timing.Instant
+	rtt   *time.Duration
 }
 
 func (s *stopwatch) Write(b []byte) (int, error) {
 	n, err := s.Conn.Write(b)
-	if !s.stopped {
+	if s.rtt == nil {
 		s.wrote = timing.Now()
 	}
 	return n, err
@@ -162,11 +161,8 @@ func (s *stopwatch) Write(b []byte) (int, error) {
 
 func (s *stopwatch) Read(b []byte) (int, error) {
 	n, err := s.Conn.Read(b)
-	if !s.stopped && s.wrote != 0 {
-		if d := timing.Now().Sub(s.wrote); s.least == nil || d < *s.least {
-			s.least = &d
-		}
-		s.wrote = 0
+	if s.rtt == nil && s.wrote != 0 {
+		s.rtt = pointer(timing.Now().Sub(s.wrote))
 	}
 	return n, err
 }
