@@ -26,8 +26,10 @@ var documented = map[string][]string{
 	"../timing":             nil,
 	"../predict":            {"Observation", "Behavior"},
 	"../cmd/internal/punch": nil,
-	"../cmd/internal/lab":   {"Document", "Trial", "Summary", "Quantiles", "Mapping", "Profile", "Check"},
-	"../cmd/tcppunch":       nil,
+	"../cmd/internal/lab": {"Document", "Trial", "Summary", "Quantiles", "Mapping", "Profile", "Check",
+		"BenchDocument", "BenchMachine", "BenchCondition", "BenchResult", "Percentiles", "BurstConfig", "BurstDocument", "BurstTimes"},
+	"../rawsock":      {"Privileges"},
+	"../cmd/tcppunch": nil,
 }
 
 func TestJSONPageHasEveryField(t *testing.T) {

@@ -27,7 +27,7 @@ func TestTermsDefineEveryVerdict(t *testing.T) {
 	for v := captures.VerdictUnknown; v <= captures.VerdictIncomplete; v++ {
 		defines(t, page, "verdict", v.String())
 	}
-	for v := timing.Truechimer; v <= timing.Unsynchronised; v++ {
+	for v := timing.Truechimer; !strings.HasPrefix(v.String(), "verdict "); v++ {
 		defines(t, page, "time server's verdict", v.String())
 	}
 }
