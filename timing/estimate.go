@@ -10,7 +10,8 @@ import (
 type Verdict int
 
 // The verdicts. A falseticker contradicts the majority (RFC 5905 section
-// 11.2.1).
+// 11.2.1). A server that smears leap seconds, and one that does not, may be
+// right and is still left out among servers that do otherwise.
 const (
 	VerdictUnknown Verdict = iota
 	Truechimer
@@ -18,9 +19,11 @@ const (
 	Unreachable
 	KissOfDeath
 	Unsynchronised
+	Smeared
+	Unsmeared
 )
 
-var verdictNames = []string{"unknown", "truechimer", "falseticker", "unreachable", "kiss-of-death", "unsynchronised"}
+var verdictNames = []string{"unknown", "truechimer", "falseticker", "unreachable", "kiss-of-death", "unsynchronised", "smeared", "unsmeared"}
 
 func (v Verdict) String() string {
 	if v < 0 || int(v) >= len(verdictNames) {
@@ -62,6 +65,7 @@ type Server struct {
 	Uncertainty  *time.Duration `json:"uncertainty_ns"`   // of Offset, against the server's clock, in 99 %
 	Delay        *time.Duration `json:"delay_ns"`         // δ of that sample
 	RootDistance *time.Duration `json:"root_distance_ns"` // λ: Bound and the server's own error
+	Age          *time.Duration `json:"age_ns"`           // of that sample, longer if it comes from a Cache
 	Samples      int            `json:"samples"`          // that were valid
 	Verdict      Verdict        `json:"verdict"`
 	Error        *string        `json:"error"` // why it did not answer, or not to the end

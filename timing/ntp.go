@@ -27,7 +27,9 @@ const (
 	publicSpacing = 2 * time.Second
 )
 
-// rateSilence is how long a server is left alone that answered with RATE.
+// rateSilence is how long a server is left alone that answered with RATE; it
+// doubles each time, since RFC 5905 section 7.4 asks clients to go on reducing
+// their rate.
 const rateSilence = 30 * time.Minute
 
 // NTP is an NTP server as a source: HOST, HOST:PORT, an IPv6 address with or
@@ -44,6 +46,8 @@ type ntpSource struct {
 	address netip.AddrPort // zero until resolved
 	kiss    *KissError     // the last one
 	quiet   Instant        // no request before, after a RATE
+	silence time.Duration  // the last one's length
+	smeared bool           // it said so
 }
 
 func (s *ntpSource) Name() string { return s.name }
@@ -51,12 +55,26 @@ func (s *ntpSource) Name() string { return s.name }
 // pace implements the etiquette for public servers. As long as no address is
 // known, nobody was asked.
 func (s *ntpSource) pace() (samples int, spacing time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.address.IsValid() || isLocal(s.address.Addr()) {
+	if !s.public() {
 		return 1 << 30, 0
 	}
 	return publicSamples, publicSpacing
+}
+
+// public reports whether the server is known to be one for the public.
+func (s *ntpSource) public() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.address.IsValid() && !isLocal(s.address.Addr())
+}
+
+func (s *ntpSource) leap() leapStyle {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.smeared || smears(s.name) || s.address.IsValid() && smears(s.address.Addr().String()) {
+		return leapSmeared
+	}
+	return leapStepped
 }
 
 func (s *ntpSource) Sample(ctx context.Context) (Sample, error) {
@@ -70,7 +88,8 @@ func (s *ntpSource) Sample(ctx context.Context) (Sample, error) {
 		return Sample{}, ctx.Err()
 	}
 	if errors.As(err, &s.kiss) {
-		s.quiet = Now().Add(rateSilence)
+		s.silence = max(rateSilence, 2*s.silence)
+		s.quiet = Now().Add(s.silence)
 	}
 	return sample, err
 }
@@ -100,6 +119,7 @@ func (s *ntpSource) query(ctx context.Context) (Sample, error) {
 	if err := check(response); err != nil {
 		return Sample{}, err
 	}
+	s.smeared = response.ReferenceID>>24 == smearReference && response.Stratum > 1
 	return sampleOf(response, s.address.String(), x), nil
 }
 

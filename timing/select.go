@@ -16,8 +16,11 @@ func judge(answers []answer, now Instant) (Estimate, error) {
 	for i, a := range answers {
 		best[i] = leastBound(a, now)
 		e.Servers[i] = describe(a, best[i], now)
-		if best[i] != nil {
-			intervals = append(intervals, intervalOf(*best[i], now))
+	}
+	e.keepApart(answers, best)
+	for _, s := range best {
+		if s != nil {
+			intervals = append(intervals, intervalOf(*s, now))
 		}
 	}
 	if len(intervals) == 0 {
@@ -45,6 +48,18 @@ func judge(answers []answer, now Instant) (Estimate, error) {
 	}
 	e.fill(votes, common, answers[nearest], *best[nearest])
 	return e, nil
+}
+
+// keepApart takes the smaller of two groups of servers out of best that count
+// leap seconds differently.
+func (e *Estimate) keepApart(answers []answer, best []*Sample) {
+	other := otherTimescale(answers, best)
+	for i, a := range answers {
+		if best[i] != nil && a.leap.is(other) {
+			best[i] = nil
+			e.Servers[i].Verdict, e.Servers[i].Error = other, new(other.explanation())
+		}
+	}
 }
 
 // leastBound is the sample to believe, or nil: none may be believed of a
@@ -77,6 +92,7 @@ func describe(a answer, best *Sample, now Instant) Server {
 	s.Stratum = new(best.Stratum)
 	s.Offset, s.Bound = new(best.Offset()), new(best.Bound(now))
 	s.Delay, s.RootDistance = new(best.Delay()), new(best.RootDistance(now))
+	s.Age = new(now.Sub(best.Destination))
 	s.Uncertainty = new(uncertainty(a.samples, *best, now))
 	return s
 }

@@ -58,7 +58,10 @@ func askAll(ctx context.Context, clock *Clock, sources []Source, samples int, sp
 	answers := make([]answer, len(sources))
 	var all sync.WaitGroup
 	for i, s := range sources {
-		all.Go(func() { answers[i] = ask(ctx, s, max(samples, 1), spacing) })
+		all.Go(func() {
+			answers[i] = ask(ctx, s, max(samples, 1), spacing)
+			answers[i].leap = leapOf(s)
+		})
 	}
 	all.Wait()
 	return answers
@@ -68,7 +71,21 @@ func askAll(ctx context.Context, clock *Clock, sources []Source, samples int, sp
 type answer struct {
 	name    string
 	samples []Sample
-	err     error // why it gave no more
+	err     error     // why it gave no more
+	leap    leapStyle // what it does with leap seconds
+}
+
+// leaper is a source that knows what its server does with leap seconds, after
+// the first sample at the latest.
+type leaper interface {
+	leap() leapStyle
+}
+
+func leapOf(s Source) leapStyle {
+	if l, ok := s.(leaper); ok {
+		return l.leap()
+	}
+	return leapUnknown
 }
 
 // lossesAllowed is how many requests of a server may stay unanswered before it

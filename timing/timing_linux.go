@@ -1,6 +1,10 @@
 package timing
 
 import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -60,4 +64,18 @@ func suspended() time.Duration {
 		}
 	}
 	return best
+}
+
+// bootKey names the run of CLOCK_MONOTONIC that this process sees: that of a
+// boot, shifted by a time namespace (time_namespaces(7)). It is "" if unknown.
+func bootKey() string {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	namespace, err := os.Readlink("/proc/self/ns/time")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // kernels before 5.6 have none
+		return ""
+	}
+	return strings.TrimSpace(string(boot)) + " " + namespace
 }
