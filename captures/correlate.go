@@ -1,6 +1,7 @@
 package captures
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -91,9 +92,12 @@ func isSameSyn(x, y Segment) bool {
 }
 
 // newStreams tells the ends of the flows of one exchange apart: A is the
-// sender of the first SYN.
+// sender of the first SYN that the first place saw. When two SYNs cross, the
+// order of the files thus decides, and not a microsecond.
 func newStreams(flows []*flow) []stream {
-	first := slices.MinFunc(flows, func(x, y *flow) int { return x.segments[0].Time.Compare(y.segments[0].Time) })
+	first := slices.MinFunc(flows, func(x, y *flow) int {
+		return cmp.Or(cmp.Compare(x.key.file, y.key.file), cmp.Compare(x.key.place, y.key.place), x.segments[0].Time.Compare(y.segments[0].Time))
+	})
 	opener := first.segments[0].From
 	if first.segments[0].Kind == KindSynAck { // the SYN itself was not captured
 		opener = first.segments[0].To

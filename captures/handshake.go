@@ -9,7 +9,7 @@ import (
 // of ports until a connection stood or they gave up, as seen at one vantage
 // point or several.
 type Handshake struct {
-	A       netip.AddrPort `json:"a"` // sent the first SYN; as seen at the vantage point nearest to it
+	A       netip.AddrPort `json:"a"` // sent the first SYN that the first file shows; as seen at the vantage point nearest to it
 	B       netip.AddrPort `json:"b"`
 	Verdict Verdict        `json:"verdict"`
 	// Established is nil where the packets do not tell.

@@ -30,7 +30,8 @@ func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil 
 // UnmarshalText reads what MarshalText writes.
 func (v *Verdict) UnmarshalText(text []byte) error { return parseName(verdictNames, v, text) }
 
-// Side is an end of a connection: A sent the first SYN that was seen.
+// Side is an end of a connection: A sent the first SYN
+// that the first place saw.
 type Side uint8
 
 // The ends. The zero value is unknown, as for a box on the path.

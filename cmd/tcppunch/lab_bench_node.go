@@ -70,6 +70,7 @@ func benchAddresses[T any](c *cli.Context, parse func(string) (T, error)) (local
 type benchLauncher struct {
 	node  lab.BenchNode
 	shots []lab.BenchShot
+	last  *rawsock.Socket // of the launch before
 }
 
 // run launches the variants in turn under a tap that reads all the time, as in
@@ -83,6 +84,7 @@ func (b *benchLauncher) run(ctx context.Context) error {
 	stamps := make(chan map[uint16]time.Time, 1)
 	go func() { stamps <- firstSYNs(tap) }()
 	err = b.launchAll(ctx)
+	b.replace(nil)
 	tap.Stop()
 	left := <-stamps
 	if err != nil {
@@ -112,15 +114,15 @@ func (b *benchLauncher) launchAll(ctx context.Context) error {
 
 const benchPrepares = 5 * time.Millisecond
 
-// launch connects one guarded socket. It is closed with a reset well after the
-// other side's SYN, wherever the attempt stands.
+// launch connects one guarded socket, and closes that of the launch before with
+// a reset, wherever its attempt stands.
 func (b *benchLauncher) launch(ctx context.Context, i int, at timing.Instant, variant string) (json.RawMessage, error) {
 	port := b.node.Port(i)
 	s, err := rawsock.Open(netip.AddrPortFrom(b.node.Local, port), rawsock.Options{TTL: 255, MinTTL: 192})
 	if err != nil {
 		return nil, err
 	}
-	time.AfterFunc(5*b.node.Spacing, func() { s.Abort() })
+	defer b.replace(s)
 	remote := netip.AddrPortFrom(b.node.Remote, port)
 	if variant == lab.BenchVariants[0] {
 		time.Sleep(at.Sub(timing.Now()))
@@ -137,6 +139,13 @@ func (b *benchLauncher) launch(ctx context.Context, i int, at timing.Instant, va
 	}
 	privileges, err := json.Marshal(pad.Privileges())
 	return privileges, errors.Join(err, fired[0].Err)
+}
+
+func (b *benchLauncher) replace(s *rawsock.Socket) {
+	if b.last != nil {
+		b.last.Abort()
+	}
+	b.last = s
 }
 
 // judge turns the tap's stamps, which are of the wall clock, into lateness.

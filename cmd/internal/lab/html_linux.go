@@ -27,7 +27,7 @@ func (s *story) writeHTML(path string) (err error) {
 }
 
 func (s *story) arrangement() report.Section {
-	badge := "not connected"
+	badge := "not connected: " + word(s.trial.Cause)
 	if s.trial.Established {
 		badge = "connected"
 	}
@@ -43,7 +43,6 @@ func (s *story) arrangement() report.Section {
 			{"TCP established after the instant", brief(s.trial.EstablishedAfter)},
 			{"both keys proven after the instant", brief(s.trial.AuthenticatedAfter)},
 			{"SYNs on the wire, a and b", count64(s.trial.SYNsA) + " and " + count64(s.trial.SYNsB)},
-			{"cause of failure", word(s.trial.Cause)},
 		},
 	}
 }

@@ -98,9 +98,6 @@ func (s story) tellExchange(w io.Writer) error {
 		fmt.Fprintf(w, "   no exchange was captured\n\n")
 		return nil
 	}
-	if c := s.first(); c != "" {
-		fmt.Fprintf(w, "A here is client %s, whose SYN left first.\n\n", c)
-	}
 	if err := report.Ladder(w, *s.capture.handshake, report.LadderOptions{Width: 100}); err != nil {
 		return err
 	}
@@ -109,18 +106,6 @@ func (s story) tellExchange(w io.Writer) error {
 }
 
 // first is the client that the ladder calls A.
-func (s story) first() string {
-	for _, v := range s.capture.handshake.Vantages {
-		switch {
-		case v.A.String() == word(s.a.Local):
-			return "a"
-		case v.A.String() == word(s.b.Local):
-			return "b"
-		}
-	}
-	return ""
-}
-
 func (s story) tellMappings(w io.Writer) {
 	fmt.Fprintln(w, "5. The NATs' own tables (conntrack):")
 	s.tellBox(w, "nat-a", siteB)
