@@ -23,7 +23,7 @@ import (
 // none named means all that have field names for JSON.
 var documented = map[string][]string{
 	"../captures":           nil,
-	"../timing":             nil,
+	"../timing":             {"Estimate", "Server"},
 	"../predict":            {"Observation", "Behavior"},
 	"../cmd/internal/punch": nil,
 	"../cmd/internal/lab": {"Document", "Trial", "Summary", "Quantiles", "Mapping", "Profile", "Check",
