@@ -63,27 +63,27 @@ type cachedSource struct {
 	replay   bool
 }
 
-// cacheEntry is the file's content.
+// cacheEntry is the file's content, which is nobody else's.
 type cacheEntry struct {
-	Boot    string        `json:"boot"`
-	Asleep  time.Duration `json:"asleep_ns"` // Clock.Suspended then
-	Samples []keptSample  `json:"samples"`
-	Smeared bool          `json:"smeared"`
-	Kiss    string        `json:"kiss"`
-	Until   Instant       `json:"until"` // end of the silence that Kiss asks for
+	Boot    string
+	Asleep  time.Duration // Clock.Suspended then
+	Samples []keptSample
+	Smeared bool
+	Kiss    string
+	Until   Instant // end of the silence that Kiss asks for
 }
 
 // keptSample is a Sample without the local timescale, which ends with the
 // process.
 type keptSample struct {
-	Server         string        `json:"server"`
-	At             Instant       `json:"at"`
-	Reference      time.Time     `json:"reference"` // the server's time at At
-	Delay          time.Duration `json:"delay_ns"`
-	Precision      time.Duration `json:"precision_ns"`
-	Stratum        int           `json:"stratum"`
-	RootDelay      time.Duration `json:"root_delay_ns"`
-	RootDispersion time.Duration `json:"root_dispersion_ns"`
+	Server         string
+	At             Instant
+	Reference      time.Time // the server's time at At
+	Delay          time.Duration
+	Precision      time.Duration
+	Stratum        int
+	RootDelay      time.Duration
+	RootDispersion time.Duration
 }
 
 func keep(s Sample) keptSample {

@@ -30,8 +30,8 @@ type tracked struct {
 	source  Source
 	history []Sample
 	err     error // of the last request
-	asked   Instant
-	started bool
+	asked   Instant // last
+	times   int     // asked
 }
 
 // NewTrack starts without any sample.
@@ -101,10 +101,11 @@ func (t *Track) frequency(e Estimate) *float64 {
 }
 
 func (s *tracked) ask(ctx context.Context) {
-	if s.started && s.spared() {
+	if s.times > 0 && s.spared() {
 		return
 	}
-	s.started, s.asked = true, Now()
+	s.times++
+	s.asked = Now()
 	sample, err := s.source.Sample(ctx)
 	s.err = err
 	if err == nil {
@@ -120,7 +121,7 @@ func (s *tracked) spared() bool {
 		return false
 	}
 	limit, spacing := p.pace()
-	if len(s.history) >= limit {
+	if s.times >= limit {
 		spacing = publicPoll
 	}
 	return Now().Sub(s.asked) < spacing

@@ -67,20 +67,20 @@ func TestTrackStartsAgainAfterASuspension(t *testing.T) {
 }
 
 func TestTrackSparesPublicServers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &script{steps: []error{nil}, limit: 2, every: 2 * time.Second}
-		track := NewTrack(NewClock(0, 0), []Source{s})
-		for range 200 {
-			if _, _, err := track.Update(t.Context()); err != nil {
-				t.Fatal(err)
+	for name, err := range map[string]error{"that answer": nil, "that are silent": errors.New("no reply")} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &script{steps: []error{err}, limit: 2, every: 2 * time.Second}
+			track := NewTrack(NewClock(0, 0), []Source{s})
+			for range 200 {
+				track.Update(t.Context())
+				time.Sleep(time.Second)
 			}
-			time.Sleep(time.Second)
-		}
-		// Twice at the beginning, then every 64 s of some 204 s.
-		if len(s.asked) != 5 {
-			t.Errorf("asked %d times, want 5", len(s.asked))
-		}
-	})
+			// Twice at the beginning, then every 64 s of some 204 s.
+			if len(s.asked) != 5 {
+				t.Errorf("%s: asked %d times, want 5", name, len(s.asked))
+			}
+		})
+	}
 }
 
 func TestTrackOutlivesLossesAndEndsWithItsContext(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"text/tabwriter"
 	"time"
 
@@ -39,12 +40,19 @@ func syncCommand() *cli.Command {
 		Name:  "sync",
 		Usage: "measure how wrong this machine's clock is, with a bound",
 		Description: "Asks time servers (RFC 5905) and prints the offset of this clock. Without --ntp and --coordinator\n" +
-			"the NTP pool is asked. Public servers are asked at most twice, private ones and the coordinator\n" +
-			"--samples times. No clock is set.",
+			"the NTP pool is asked. Public servers are asked at most twice and not again for half an hour, private\n" +
+			"ones and the coordinator --samples times. With --watch every --interval one exchange is made with each\n" +
+			"(64 s apart with public servers), until Ctrl-C or --count. No clock is set.",
 		Flags: append(clockFlags(),
 			&cli.StringFlag{Name: "coordinator", Usage: "ask this coordinator over its own connection, `KEY@HOST:PORT`"},
 			&cli.IntFlag{Name: "samples", Value: 8, Usage: "exchanges with each private server"},
+			&cli.BoolFlag{Name: "watch", Usage: "go on measuring, one line for each update"},
+			&cli.DurationFlag{Name: "interval", Value: time.Second, Usage: "with --watch: an update each `D`"},
+			&cli.IntFlag{Name: "count", Usage: "with --watch: end after `N` updates; 0: with Ctrl-C"},
+			&cli.StringFlag{Name: "svg", Usage: "with --watch: draw offset and bound over time into this `FILE`"},
+			stateFlag(),
 			jsonFlag(),
+			&cli.BoolFlag{Name: "json-stream", Usage: "print each estimate as a JSON line"},
 		),
 		Action: runSync,
 	}
@@ -68,8 +76,9 @@ func clockOf(c *cli.Context) (*timing.Clock, error) {
 	return timing.NewClock(c.Duration("clock-error"), drift), nil
 }
 
-// ntpSources are the servers that --ntp names, or otherwise ones.
-func ntpSources(c *cli.Context, clock *timing.Clock, otherwise []string) ([]timing.Source, error) {
+// ntpSources are the servers that --ntp names, or otherwise ones, as asked by
+// the function ask.
+func ntpSources(c *cli.Context, otherwise []string, ask func(server string) timing.Source) ([]timing.Source, error) {
 	servers := c.StringSlice("ntp")
 	if len(servers) == 0 {
 		servers = otherwise
@@ -79,7 +88,7 @@ func ntpSources(c *cli.Context, clock *timing.Clock, otherwise []string) ([]timi
 		if err := timing.CheckServer(s); err != nil {
 			return nil, usageError("--ntp: "+err.Error(), "such as --ntp 192.0.2.1, --ntp pool.ntp.org:123 or --ntp [2001:db8::1]:123")
 		}
-		sources = append(sources, timing.NTP(s, clock))
+		sources = append(sources, ask(s))
 	}
 	return sources, nil
 }
@@ -88,15 +97,14 @@ func runSync(c *cli.Context) error {
 	if n := c.Int("samples"); n < 1 || n > 1000 {
 		return usageError(fmt.Sprintf("%d samples cannot be taken", n), "--samples is from 1 to 1000")
 	}
+	if err := checkWatchFlags(c); err != nil {
+		return err
+	}
 	clock, err := clockOf(c)
 	if err != nil {
 		return err
 	}
-	otherwise := poolServers
-	if c.String("coordinator") != "" {
-		otherwise = nil
-	}
-	sources, err := ntpSources(c, clock, otherwise)
+	sources, err := syncSources(c, clock)
 	if err != nil {
 		return err
 	}
@@ -108,11 +116,31 @@ func runSync(c *cli.Context) error {
 		defer client.Close()
 		sources = append(sources, client.Source())
 	}
+	if c.Bool("watch") {
+		return watchTime(c, clock, sources)
+	}
 	e, err := timing.Sync(c.Context, clock, sources, c.Int("samples"), sampleSpacing)
 	if err != nil {
 		return err
 	}
+	if c.Bool("json-stream") {
+		return printJSON(streamsOf(c).out, schemaOf("sync"), e)
+	}
 	return result(c, e, func(w io.Writer) error { return writeEstimate(w, e) })
+}
+
+// syncSources are the NTP servers to ask. A watch asks seldom by itself and
+// needs no cache.
+func syncSources(c *cli.Context, clock *timing.Clock) ([]timing.Source, error) {
+	otherwise := poolServers
+	if c.String("coordinator") != "" {
+		otherwise = nil
+	}
+	var cache timing.Cache
+	if dir := stateDir(c); dir != "" && !c.Bool("watch") {
+		cache.Dir = filepath.Join(dir, "time")
+	}
+	return ntpSources(c, otherwise, func(server string) timing.Source { return cache.NTP(server, clock) })
 }
 
 // dialCoordinator connects to the coordinator for its time alone, under a key
