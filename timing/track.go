@@ -29,7 +29,7 @@ const publicPoll = 64 * time.Second
 type tracked struct {
 	source  Source
 	history []Sample
-	err     error // of the last request
+	err     error   // of the last request
 	asked   Instant // last
 	times   int     // asked
 }
