@@ -49,6 +49,9 @@ func meetFlags() []cli.Flag {
 		&cli.IntFlag{Name: "samples", Value: 8, Usage: "exchanges with each time server"},
 		&cli.BoolFlag{Name: "no-sync", Usage: "for experiments: trust this machine's clock as it is"},
 		&cli.DurationFlag{Name: "late", Usage: "for experiments: launch `D` after the instant"},
+		&cli.DurationFlag{Name: "residual-error", Usage: "for experiments: compare the clocks wrongly by `D`, and say so in the bound"},
+		&cli.DurationFlag{Name: "disturb-step", Usage: "for experiments: the wall clock is set `D` forward before the launch"},
+		&cli.DurationFlag{Name: "disturb-suspend", Usage: "for experiments: the machine is suspended for `D` before the launch"},
 		&cli.StringFlag{Name: "capture", Usage: "write the exchange's packets to `FILE.pcapng`"},
 		&cli.StringFlag{Name: "report", Usage: "write the explained meeting to `FILE.html`"},
 		&cli.BoolFlag{Name: "pipe", Usage: "connect stdin and stdout to the peer"},
@@ -148,6 +151,7 @@ func (inv *invitation) configure() error {
 		LocalPort: uint16(c.Uint("local-port")), NTP: c.StringSlice("ntp"), NoSync: c.Bool("no-sync"), Samples: c.Int("samples"),
 		Escalate: c.String("strategy") == "auto" && c.Int("retries") > 0,
 		Budget:   c.Int("budget"), Retries: c.Int("retries"), Patience: c.Duration("wait"), Timeout: c.Duration("timeout"), Late: c.Duration("late"),
+		Residual: c.Duration("residual-error"), Disturb: timing.Disturbance{Step: c.Duration("disturb-step"), Suspend: c.Duration("disturb-suspend")},
 		MinTTL: canTellTTL, OnLink: onLink(), Trace: inv.trace,
 	}
 	if c.Bool("pipe") {

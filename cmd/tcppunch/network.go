@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"runtime"
 	"slices"
 
 	"tcppunch/captures"
@@ -40,18 +39,27 @@ func socketOptions(o punch.SocketOptions) rawsock.Options {
 	return rawsock.Options{TTL: o.TTL, MinTTL: o.MinTTL, SynCount: o.SYNCount}
 }
 
-// Launch spins until the instant on a thread of its own.
-func (network) Launch(ctx context.Context, at timing.Instant, shots []punch.Shot) ([]punch.Fired, error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := timing.Wait(ctx, at); err != nil {
-		return nil, err
-	}
-	fired := make([]punch.Fired, len(shots))
+func (network) Launchpad() punch.Launchpad {
+	return launchpad{rawsock.NewLaunchpad(rawsock.LaunchConfig{})}
+}
+
+type launchpad struct{ *rawsock.Launchpad }
+
+func (l launchpad) Step() string { return l.Privileges().Step.String() }
+
+// Launch carries shots and instants over: both packages count instants on
+// CLOCK_MONOTONIC.
+func (l launchpad) Launch(ctx context.Context, at timing.Instant, shots []punch.Shot) ([]punch.Fired, error) {
+	list := make([]rawsock.Shot, len(shots))
 	for i, s := range shots {
-		fired[i] = punch.Fired{Called: timing.Now(), Err: s.Socket.Connect(s.Remote)}
+		list[i] = rawsock.Shot{Socket: s.Socket.(socket).Socket, Remote: s.Remote}
 	}
-	return fired, nil
+	done, err := l.Launchpad.Launch(ctx, int64(at), list)
+	fired := make([]punch.Fired, len(done))
+	for i, d := range done {
+		fired[i] = punch.Fired{Called: timing.Instant(d.Before), Err: d.Err}
+	}
+	return fired, err
 }
 
 // Tap captures the headers of the meeting's own flow, on the interface that

@@ -10,12 +10,12 @@ import (
 
 // fire lets one SYN of each runner leave at an instant, in their order, and
 // writes the attempts down.
-func (m *meeting) fire(ctx context.Context, p plan, at timing.Instant, runners ...*runner) error {
+func (m *meeting) fire(ctx context.Context, p plan, pad Launchpad, at timing.Instant, runners ...*runner) error {
 	shots := make([]Shot, len(runners))
 	for i, r := range runners {
 		shots[i] = Shot{Socket: r.socket, Remote: r.remote}
 	}
-	fired, err := m.cfg.Network.Launch(ctx, at, shots)
+	fired, err := pad.Launch(ctx, at, shots)
 	if err != nil {
 		return err
 	}

@@ -19,9 +19,8 @@ type Network interface {
 	// Open prepares an active open from a fixed local port. ttl and minTTL are
 	// IP_TTL and IP_MINTTL; 0 leaves the system's default.
 	Open(local netip.AddrPort, o SocketOptions) (Socket, error)
-	// Launch lets one SYN of each shot leave at an instant, as precisely as the
-	// system allows. The error is that of ctx; each shot has its own.
-	Launch(ctx context.Context, at timing.Instant, shots []Shot) ([]Fired, error)
+	// Launchpad prepares the calling goroutine's thread for instants.
+	Launchpad() Launchpad
 	// Tap captures the TCP and ICMP packets of a local port from now on.
 	Tap(local []netip.AddrPort) (Tap, error)
 }
@@ -41,6 +40,17 @@ type Socket interface {
 	Set(SocketOptions) error
 	Conn() (net.Conn, error)
 	SYNs() (called, retransmitted int)
+	Close() error
+}
+
+// Launchpad is a thread that wakes up at an instant. It belongs to the goroutine
+// that got it, which must close it.
+type Launchpad interface {
+	// Launch lets one SYN of each shot leave at an instant, as precisely as the
+	// system allows. The error is that of ctx; each shot has its own.
+	Launch(ctx context.Context, at timing.Instant, shots []Shot) ([]Fired, error)
+	// Step says how far the system let the thread be prepared.
+	Step() string
 	Close() error
 }
 
@@ -80,17 +90,19 @@ type Config struct {
 
 	Coordinator rendezvous.Address
 
-	LocalPort uint16        // 0: the system chooses
-	NTP       []string      // time servers; empty: those that the coordinator names
-	NoSync    bool          // for experiments: trust the clock as it is
-	Samples   int           // exchanges with each time server
-	Escalate  bool          // go on to the low-ttl round where simopen has not connected
-	Budget    int           // SYNs that may leave, retransmissions included
-	Retries   int           // further connect() calls after refusals
-	Patience  time.Duration // how long to wait for the peer
-	Timeout   time.Duration // how long to try after the instant
-	Late      time.Duration // for experiments: launch this much after the instant
-	MinTTL    bool          // this host can tell segments apart by their TTL
+	LocalPort uint16             // 0: the system chooses
+	NTP       []string           // time servers; empty: those that the coordinator names
+	NoSync    bool               // for experiments: trust the clock as it is
+	Samples   int                // exchanges with each time server
+	Escalate  bool               // go on to the low-ttl round where simopen has not connected
+	Budget    int                // SYNs that may leave, retransmissions included
+	Retries   int                // further connect() calls after refusals
+	Patience  time.Duration      // how long to wait for the peer
+	Timeout   time.Duration      // how long to try after the instant
+	Late      time.Duration      // for experiments: launch this much after the instant
+	Residual  time.Duration      // for experiments: an error of the clock comparison, stated in its bounds
+	Disturb   timing.Disturbance // for experiments: happens between the agreement and the launch
+	MinTTL    bool               // this host can tell segments apart by their TTL
 	OnLink    []netip.Prefix
 	Ready     func(net.Conn) // optional: called with the connection at once, before the meeting is explained; must not block
 	Trace     func(Event)    // optional: called for each step, not concurrently

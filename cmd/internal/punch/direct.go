@@ -70,7 +70,7 @@ func (m *meeting) runDirect(ctx context.Context, remote netip.AddrPort) (net.Con
 		// Nothing else distinguishes the sides yet. Where NATs rewrite the
 		// ports this may pick both or neither, and retries cross by luck only.
 		sweeps: netip.AddrPortFrom(host, m.cfg.LocalPort).Compare(remote) < 0,
-		bound:  orZero(m.report.SkewBound),
+		bound:  orZero(m.report.SkewBound), likely: orZero(m.report.SkewUncertainty),
 	})
 }
 
@@ -91,8 +91,11 @@ func (m *meeting) appointed(ctx context.Context) (timing.Instant, error) {
 		return 0, err
 	}
 	m.report.Clock = &estimate
-	m.report.Timescale = pointer("UTC")
-	m.report.SkewBound = pointer(2 * estimate.Bound) // the peer is assumed to know its clock as well as this one
+	for _, o := range estimate.Offsets(timing.Now()) {
+		m.report.TimeSources = append(m.report.TimeSources, o.Name)
+	}
+	// The peer is assumed to know its clock as well as this one.
+	m.report.SkewBound, m.report.SkewUncertainty = pointer(2*estimate.Bound), pointer(2*estimate.Uncertainty)
 	m.trace(Sync, "this clock is %s against the reference, ± %s", -estimate.Offset, estimate.Bound)
 	instant := estimate.Instant(m.cfg.Clock, at)
 	if instant.Sub(timing.Now()) < 0 {

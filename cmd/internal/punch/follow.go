@@ -40,13 +40,24 @@ func (m *meeting) follow(ctx context.Context, p plan, r *runner) error {
 			return err
 		}
 	}
-	return m.retry(ctx, p, r)
+	var pad Launchpad // prepared with the first retry
+	defer func() {
+		if pad != nil {
+			pad.Close()
+		}
+	}()
+	return m.retry(ctx, p, r, func() Launchpad {
+		if pad == nil {
+			pad = m.cfg.Network.Launchpad()
+		}
+		return pad
+	})
 }
 
 // retry waits for the runner's connection and connects again from the same
 // port when it is refused, until retries or budget are spent. Its error is then
 // that of the last attempt.
-func (m *meeting) retry(ctx context.Context, p plan, r *runner) error {
+func (m *meeting) retry(ctx context.Context, p plan, r *runner, pad func() Launchpad) error {
 	for r.failure == nil {
 		err := m.awaitAttempt(ctx, p, r)
 		m.settle(p, r, err)
@@ -57,7 +68,7 @@ func (m *meeting) retry(ctx context.Context, p plan, r *runner) error {
 			return fmt.Errorf("%w: %w", errBudget, err)
 		}
 		r.tries++
-		if err := m.fire(ctx, p, p.retryAt(timing.Now(), r.tries-1), r); err != nil {
+		if err := m.fire(ctx, p, pad(), p.retryAt(timing.Now(), r.tries-1), r); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,8 @@ package punch
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -19,7 +21,8 @@ type plan struct {
 	peerKey rendezvous.KeyID // that the peer must prove
 	minTTL  bool             // both hosts can tell segments apart by their TTL
 	sweeps  bool             // this side varies the phase of its retries, the other keeps to the instants
-	bound   time.Duration    // the two sides' instants differ by no more than this; 0: unknown
+	bound   time.Duration    // the two sides' instants differ by no more than this, for certain; 0: unknown
+	likely  time.Duration    // and by no more than this in 99 %; 0: unknown
 	delay   time.Duration    // round trip to the coordinator, the longer one of both sides; 0: unknown
 }
 
@@ -93,9 +96,33 @@ func (m *meeting) launch(ctx context.Context, p plan) (net.Conn, error) {
 
 // first lets the first SYN of every pair leave at the instant.
 func (m *meeting) first(ctx context.Context, p plan, runners []*runner) error {
+	m.cfg.Clock.Disturb(m.cfg.Disturb)
+	if err := m.checkClock(); err != nil {
+		return err
+	}
 	at := p.at.Add(m.cfg.Late)
 	m.trace(Launch, "%d sockets ready, %s to the instant", len(runners), at.Sub(timing.Now()).Round(time.Millisecond))
-	return m.fire(ctx, p, at, slices.DeleteFunc(slices.Clone(runners), func(r *runner) bool { return r.round != 1 })...)
+	pad := m.cfg.Network.Launchpad()
+	m.report.LaunchStep = pointer(pad.Step())
+	err := m.fire(ctx, p, pad, at, slices.DeleteFunc(slices.Clone(runners), func(r *runner) bool { return r.round != 1 })...)
+	return errors.Join(err, pad.Close())
+}
+
+// checkClock looks for what has happened to the clocks since they were
+// measured. A step of the wall clock does no harm, because the instant is kept
+// on the monotonic clock; that one stands still while a machine is suspended,
+// so that nothing measured before holds any more.
+func (m *meeting) checkClock() error {
+	d := m.cfg.Clock.Check()
+	if !d.Any() {
+		return nil
+	}
+	m.report.Disturbance = pointer(d.String())
+	m.trace(Launch, "since the clocks were compared, %s", d)
+	if d.Suspend != 0 && !m.cfg.NoSync {
+		return &failed{ClockTooPoor, fmt.Sprintf("since the clocks were compared, %s: the instant is not known any more", d)}
+	}
+	return nil
 }
 
 // roundOf is the round in which a pair begins: 1 is simopen, 2 low-ttl.

@@ -21,10 +21,10 @@ func (p plan) lowTTLAt() timing.Instant {
 // lowTTLGap is how long after that the real SYN follows: when the other side's
 // first one has surely left, however far the clocks are apart.
 func (p plan) lowTTLGap() time.Duration {
-	if p.bound == 0 {
+	if p.likely == 0 {
 		return 300 * time.Millisecond
 	}
-	return 10*time.Millisecond + 2*p.bound
+	return 10*time.Millisecond + 2*p.likely
 }
 
 // lowTTL takes timing out of the game. Both sides send a SYN that opens their
@@ -45,7 +45,7 @@ func (m *meeting) lowTTL(ctx context.Context, p plan, r *runner) error {
 	if err := r.socket.Set(r.options); err != nil {
 		return err
 	}
-	if err := m.fire(ctx, p, p.lowTTLAt(), r); err != nil {
+	if err := m.fireOnce(ctx, p, p.lowTTLAt(), r); err != nil {
 		return err
 	}
 	ready := p.lowTTLAt().Add(p.lowTTLGap())
@@ -59,7 +59,12 @@ func (m *meeting) lowTTL(ctx context.Context, p plan, r *runner) error {
 	if err := m.replace(r); err != nil {
 		return err
 	}
-	return m.fire(ctx, p, ready, r)
+	return m.fireOnce(ctx, p, ready, r)
+}
+
+func (m *meeting) fireOnce(ctx context.Context, p plan, at timing.Instant, r *runner) error {
+	pad := m.cfg.Network.Launchpad()
+	return errors.Join(m.fire(ctx, p, pad, at, r), pad.Close())
 }
 
 // awaitQuiet waits until an instant by which nothing should have happened. An

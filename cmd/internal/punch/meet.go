@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -261,23 +262,21 @@ func (m *meeting) sync(ctx context.Context) ([]rendezvous.SourceOffset, error) {
 	}
 	m.report.Clock = &estimate
 	m.trace(Sync, "this clock is %s against the reference, ± %s", -estimate.Offset, estimate.Bound)
-	return offsets(estimate), nil
+	return m.offsets(estimate), nil
 }
 
 // sampleSpacing lets one exchange end before the next begins on most paths.
 const sampleSpacing = 20 * time.Millisecond
 
-func offsets(e timing.Estimate) []rendezvous.SourceOffset {
+// offsets are the estimate's offsets as the peer gets them. For experiments they
+// can be made wrong, and say so in their bounds.
+func (m *meeting) offsets(e timing.Estimate) []rendezvous.SourceOffset {
 	var list []rendezvous.SourceOffset
-	for _, s := range e.Servers {
-		if s.Offset == nil || s.Bound == nil || s.Verdict == timing.Falseticker {
-			continue
-		}
-		o := rendezvous.SourceOffset{Name: s.Address, Offset: *s.Offset, Bound: *s.Bound}
-		if s.Delay != nil {
-			o.Delay = max(0, *s.Delay)
-		}
-		list = append(list, o)
+	residual := m.cfg.Residual.Abs()
+	for _, o := range e.Offsets(timing.Now()) {
+		list = append(list, rendezvous.SourceOffset{
+			Name: o.Name, Offset: o.Offset + m.cfg.Residual, Bound: o.Bound + residual, Uncertainty: o.Uncertainty + residual, Delay: o.Delay,
+		})
 	}
 	return list
 }
@@ -329,10 +328,8 @@ const hopeless = 0.01
 func (m *meeting) plan(attested []netip.AddrPort) (plan, error) {
 	s, own := m.schedule, m.cfg.Identity.ID()
 	m.report.At, m.report.Probability = pointer(s.At.UTC()), s.Expected
-	m.report.Skew, m.report.SkewBound = s.PeerClock(own), s.SkewBound
-	if s.Timescale != "" {
-		m.report.Timescale = pointer(s.Timescale)
-	}
+	m.report.Skew, m.report.SkewBound, m.report.SkewUncertainty = s.PeerClock(own), s.Bound, s.Uncertain
+	m.report.TimeSources = s.Sources
 	policy := rendezvous.Policy{Coordinator: m.client.Remote().Addr(), OnLink: m.cfg.OnLink}
 	pairs, refusals := rendezvous.Attest(s.For(own), attested, policy)
 	for _, r := range refusals {
@@ -344,20 +341,20 @@ func (m *meeting) plan(attested []netip.AddrPort) (plan, error) {
 	if p := s.Expected; p != nil && *p < hopeless {
 		return plan{}, &failed{Infeasible, fmt.Sprintf("the ports cannot be predicted well enough: one SYN each meets with p = %.2g, so none was sent", *p)}
 	}
-	m.trace(Agree, "instant %s by the clock of %s", s.At.UTC().Format(time.RFC3339Nano), timescaleName(s.Timescale))
+	m.trace(Agree, "instant %s by %s", s.At.UTC().Format(time.RFC3339Nano), timescale(s.Sources))
 	return plan{
 		at:     m.cfg.Clock.Instant(s.At.Add(-s.Offset(own))),
 		pairs:  pairs,
 		client: s.Client == own, peerKey: m.presence.Key, minTTL: s.MinTTL,
-		sweeps: s.Client == own, bound: orZero(s.SkewBound), delay: s.Delay,
+		sweeps: s.Client == own, bound: orZero(s.Bound), likely: orZero(s.Uncertain), delay: s.Delay,
 	}, nil
 }
 
-func timescaleName(source string) string {
-	if source == "" {
-		return "each peer, unsynchronised"
+func timescale(sources []string) string {
+	if len(sources) == 0 {
+		return "each peer's own clock, not synchronised"
 	}
-	return source
+	return strings.Join(sources, " and ")
 }
 
 func orZero(d *time.Duration) time.Duration {

@@ -57,11 +57,14 @@ type Report struct {
 	Reflexive *netip.AddrPort  `json:"reflexive"` // this peer as the STUN servers saw the local port
 
 	At                 *time.Time     `json:"at"`                     // the agreed instant, on the common timescale
-	Timescale          *string        `json:"timescale"`              // the time source that both share
+	TimeSources        []string       `json:"time_sources"`           // that both peers asked, and that define the timescale
 	LaunchError        *time.Duration `json:"launch_error_ns"`        // first SYN on the wire minus the instant, from the capture's stamps
 	LaunchFrom         *string        `json:"launch_error_from"`      // "capture", or "call" where there was none
 	Skew               *time.Duration `json:"skew_ns"`                // the peer's clock minus this one's, estimated
-	SkewBound          *time.Duration `json:"skew_bound_ns"`          // the estimate's bound
+	SkewBound          *time.Duration `json:"skew_bound_ns"`          // the estimate is right within ± this, for certain
+	SkewUncertainty    *time.Duration `json:"skew_uncertainty_ns"`    // and within ± this in 99 %
+	Disturbance        *string        `json:"disturbance"`            // what happened to the clocks between the measurement and the launch
+	LaunchStep         *string        `json:"launch_step"`            // how far the thread could be prepared: spin, nice or real-time
 	EstablishedAfter   *time.Duration `json:"established_after_ns"`   // the instant until TCP stood
 	AuthenticatedAfter *time.Duration `json:"authenticated_after_ns"` // the instant until the socket could be used
 	RTT                *time.Duration `json:"rtt_ns"`                 // on the punched socket, the least seen in its handshake

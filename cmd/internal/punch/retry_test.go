@@ -22,7 +22,7 @@ func TestRetriesFallOnCommonInstants(t *testing.T) {
 // apart within the bound, some try of the sweep comes within the window.
 func TestASweepCrossesWithinTheBound(t *testing.T) {
 	for _, bound := range []time.Duration{10 * time.Microsecond, 100 * time.Microsecond, time.Millisecond} {
-		tries := 1 + 2*int(bound/window)
+		tries := 1 + 2*int((bound+window)/(2*window))
 		p := plan{sweeps: true, bound: bound}
 		for apart := -bound; apart <= bound; apart += 777 {
 			crossed := false

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"time"
 
@@ -41,10 +42,11 @@ type Wish struct {
 
 // SourceOffset is what a peer measured against one time source.
 type SourceOffset struct {
-	Name   string        `json:"name"`
-	Offset time.Duration `json:"offset_ns"` // source minus the peer's own clock
-	Bound  time.Duration `json:"bound_ns"`  // the offset is right within ± this
-	Delay  time.Duration `json:"delay_ns"`  // round trip
+	Name        string        `json:"name"`
+	Offset      time.Duration `json:"offset_ns"`      // source minus the peer's own clock
+	Bound       time.Duration `json:"bound_ns"`       // the offset is right within ± this for certain
+	Uncertainty time.Duration `json:"uncertainty_ns"` // and within ± this in 99 %; 0: unknown
+	Delay       time.Duration `json:"delay_ns"`       // round trip
 }
 
 // Offer is one peer's half of a schedule.
@@ -99,6 +101,7 @@ const (
 	maxBudget     = 100_000
 	maxWish       = 24 * time.Hour
 	maxBound      = 24 * time.Hour
+	maxOffset     = 50 * 365 * 24 * time.Hour
 )
 
 // check refuses what no honest peer sends, before anything is computed from it.
@@ -116,9 +119,14 @@ func (o Offer) check() error {
 		}
 	}
 	for _, s := range o.Sources {
-		if s.Bound < 0 || s.Bound > maxBound || s.Delay < 0 || s.Delay > maxBound {
+		if !within(s.Bound) || !within(s.Delay) || !within(s.Uncertainty) || !plausible(s.Offset) {
 			return errors.New("the peer's offer holds an impossible clock bound")
 		}
 	}
 	return nil
 }
+
+func within(d time.Duration) bool { return d >= 0 && d <= maxBound }
+
+// plausible bounds an offset so that sums of a few cannot overflow.
+func plausible(d time.Duration) bool { return d.Abs() <= maxOffset && d != math.MinInt64 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tcppunch/predict"
+	"tcppunch/timing"
 )
 
 // CoordinatorSource is the name of the time source that both peers always
@@ -45,15 +46,17 @@ type Pair struct {
 
 // Schedule is what both peers compute from the two offers.
 type Schedule struct {
-	At        time.Time      // the common instant, by the clock of Timescale
-	Timescale string         // time source that defines At; "" where a peer has no synchronised clock
-	SkewBound *time.Duration // the two launches differ by no more than this, for certain; nil: unknown
+	At        time.Time      // the common instant, on the timescale that the peers share
+	Sources   []string       // time servers that define that timescale; none where a peer has no synchronised clock
+	Bound     *time.Duration // the two launches differ by no more than this, for certain; nil: unknown
+	Uncertain *time.Duration // and by no more than this in 99 %; nil: unknown
 	Client    KeyID          // takes the client's role in TLS and nominates the socket
 	Budget    int            // SYNs a side
 	Delay     time.Duration  // the longer round trip of both to the coordinator; 0: unknown
 	MinTTL    bool           // both hosts can tell segments apart by their TTL
 	Expected  *float64       // probability that one SYN each, aimed at the observed ports, meets; nil: unknown
 	low, high Party
+	alignment timing.Alignment
 }
 
 // Reasons why there can be no schedule.
@@ -80,42 +83,44 @@ func Agree(a, b Party, terms Terms) (Schedule, error) {
 		MinTTL: low.Offer.MinTTL && high.Offer.MinTTL,
 		low:    low, high: high,
 	}
-	source := commonSource(low.Offer.Sources, high.Offer.Sources)
-	if source != nil {
-		s.Timescale = source.name
-		s.SkewBound = &source.bound
+	var aligned bool
+	if s.alignment, aligned = timing.Align(measured(low.Offer), measured(high.Offer)); aligned {
+		s.Sources = s.alignment.Used
 	}
 	pairs := s.For(low.Key)
 	if len(pairs) == 0 {
 		return Schedule{}, fmt.Errorf("%w: the peers share no address family that both can use", ErrInfeasible)
 	}
 	s.Expected = expected(pairs)
-	var err error
-	s.At, err = instant(low.Offer, high.Offer, terms, s.Timescale)
+	err := s.settleInstant(terms)
 	return s, err
 }
 
-type shared struct {
-	name  string
-	bound time.Duration
+// measured are an offer's offsets as package timing compares them.
+func measured(o Offer) []timing.Offset {
+	var list []timing.Offset
+	for _, s := range o.Sources {
+		list = append(list, timing.Offset{Name: s.Name, Offset: s.Offset, Bound: s.Bound, Delay: s.Delay, Uncertainty: s.Uncertainty})
+	}
+	return list
 }
 
-// commonSource picks the time source with the least summed bound among those
-// that both peers measured. Its own error cancels, because both use it.
-func commonSource(low, high []SourceOffset) *shared {
-	var best *shared
-	for _, l := range low {
-		for _, h := range high {
-			if l.Name != h.Name {
-				continue
-			}
-			s := shared{l.Name, l.Bound + h.Bound}
-			if best == nil || cmp.Or(cmp.Compare(s.bound, best.bound), cmp.Compare(s.name, best.name)) < 0 {
-				best = &s
-			}
-		}
+// settleInstant finds the common instant, and the bounds that hold then: until
+// it comes, the two clocks may drift apart.
+func (s *Schedule) settleInstant(terms Terms) (err error) {
+	// Relative wishes count on the coordinator's clock. The low party's offsets
+	// carry them over, so that both peers get the same number.
+	var carry time.Duration
+	if len(s.Sources) > 0 {
+		carry = s.alignment.LowOffset - offsetOf(s.low.Offer.Sources, CoordinatorSource)
 	}
-	return best
+	s.At, err = instant(s.low.Offer, s.high.Offer, terms, carry)
+	if len(s.Sources) > 0 {
+		apart := 2 * timing.Drift(s.At.Sub(terms.Agreed.Add(carry)))
+		bound, uncertain := s.alignment.Bound+apart, s.alignment.Uncertainty+apart
+		s.Bound, s.Uncertain = &bound, &uncertain
+	}
+	return err
 }
 
 // lead is how long both peers need between the coordinator's stamp and the
@@ -134,11 +139,9 @@ func coordinatorDelay(low, high Offer) (delay time.Duration) {
 	return delay
 }
 
-// instant is the later of the two wishes, on the given timescale. Relative
-// wishes count on the coordinator's clock, and the low party's offsets carry
-// them over, so that both peers get the same number.
-func instant(low, high Offer, terms Terms, timescale string) (time.Time, error) {
-	carry := offsetOf(low.Sources, timescale) - offsetOf(low.Sources, CoordinatorSource)
+// instant is the later of the two wishes. carry turns the coordinator's clock
+// into the common timescale.
+func instant(low, high Offer, terms Terms, carry time.Duration) (time.Time, error) {
 	earliest := terms.Agreed.Add(carry + lead(low, high))
 	at := later(wished(low.Wish, terms.Present.Add(carry)), wished(high.Wish, terms.Present.Add(carry)))
 	if !at.Before(earliest) {
@@ -232,32 +235,26 @@ func expected(pairs []Pair) *float64 {
 	return best
 }
 
-// Offset is what a party measured against the schedule's timescale: timescale
-// minus the party's clock. It is 0 where the clocks are not synchronised.
+// Offset is the common timescale minus a party's own clock: it launches at At −
+// Offset by its clock. It is 0 where the clocks are not synchronised.
 func (s Schedule) Offset(key KeyID) time.Duration {
-	p := s.party(key)
-	return offsetOf(p.Offer.Sources, s.Timescale)
+	if key == s.low.Key {
+		return s.alignment.LowOffset
+	}
+	return s.alignment.HighOffset
 }
 
-// PeerClock estimates the other party's clock minus this party's own, from
-// their offsets to the common source; nil where there is none.
+// PeerClock estimates the other party's clock minus this party's own; nil where
+// the clocks are not synchronised.
 func (s Schedule) PeerClock(key KeyID) *time.Duration {
-	if s.Timescale == "" {
+	if len(s.Sources) == 0 {
 		return nil
 	}
-	other := s.low.Key
-	if key == other {
-		other = s.high.Key
+	difference := s.alignment.Difference()
+	if key != s.low.Key {
+		difference = -difference
 	}
-	skew := s.Offset(key) - s.Offset(other)
-	return &skew
-}
-
-func (s Schedule) party(key KeyID) Party {
-	if key == s.low.Key {
-		return s.low
-	}
-	return s.high
+	return &difference
 }
 
 // Attest drops the server-reflexive pairs whose remote address the coordinator

@@ -9,6 +9,7 @@ import (
 
 	"tcppunch/predict"
 	"tcppunch/predict/nat"
+	"tcppunch/timing"
 )
 
 var (
@@ -31,7 +32,7 @@ func party(key KeyID, o Offer) Party {
 	return Party{Key: key, Offer: o}
 }
 
-func measured(name string, offset, bound time.Duration) SourceOffset {
+func measure(name string, offset, bound time.Duration) SourceOffset {
 	return SourceOffset{Name: name, Offset: offset, Bound: bound, Delay: 2 * bound}
 }
 
@@ -39,12 +40,12 @@ func TestBothPeersComputeTheSameSchedule(t *testing.T) {
 	a := party("aaaa", Offer{
 		Wish: Wish{After: 2 * time.Second}, Budget: 40, MinTTL: true,
 		Candidates: []Candidate{reflexive("198.51.100.1:4000"), reflexive("[2001:db8::1]:4000")},
-		Sources:    []SourceOffset{measured("coordinator", 137*time.Millisecond, 20*time.Millisecond), measured("n", 137*time.Millisecond, 5*time.Millisecond)},
+		Sources:    []SourceOffset{measure("coordinator", 137*time.Millisecond, 20*time.Millisecond), measure("n", 137*time.Millisecond, 5*time.Millisecond)},
 	})
 	b := party("bbbb", Offer{
 		Wish: Wish{After: 5 * time.Second}, MinTTL: true,
 		Candidates: []Candidate{reflexive("203.0.113.1:5000"), reflexive("[2001:db8::2]:5000")},
-		Sources:    []SourceOffset{measured("n", -59*time.Millisecond, 7*time.Millisecond), measured("coordinator", -59*time.Millisecond, 20*time.Millisecond)},
+		Sources:    []SourceOffset{measure("n", -59*time.Millisecond, 7*time.Millisecond), measure("coordinator", -59*time.Millisecond, 20*time.Millisecond)},
 	})
 	s, err := Agree(a, b, terms)
 	if err != nil {
@@ -54,13 +55,13 @@ func TestBothPeersComputeTheSameSchedule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !s.At.Equal(mirrored.At) || s.Timescale != mirrored.Timescale || *s.SkewBound != *mirrored.SkewBound || s.Client != mirrored.Client {
+	if !s.At.Equal(mirrored.At) || !slices.Equal(s.Sources, mirrored.Sources) || *s.Bound != *mirrored.Bound || s.Client != mirrored.Client {
 		t.Errorf("got %+v, mirrored %+v", s, mirrored)
 	}
 	if want := noon.Add(5 * time.Second); !s.At.Equal(want) {
 		t.Errorf("instant %s, want the later wish %s", s.At, want)
 	}
-	if s.Timescale != "n" || *s.SkewBound != 12*time.Millisecond || s.Budget != 40 || s.Client != "aaaa" || !s.MinTTL {
+	if drift := 2 * timing.Drift(4700*time.Millisecond); len(s.Sources) != 2 || *s.Bound != 12*time.Millisecond+drift || s.Budget != 40 || s.Client != "aaaa" || !s.MinTTL {
 		t.Errorf("got %+v", s)
 	}
 	ours, theirs := s.For("aaaa"), s.For("bbbb")
@@ -96,7 +97,7 @@ func TestInstantFollowsTheWishes(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			sources := []SourceOffset{measured(CoordinatorSource, 0, 20*time.Millisecond)}
+			sources := []SourceOffset{measure(CoordinatorSource, 0, 20*time.Millisecond)}
 			a := party("a", Offer{Wish: test.a, Candidates: []Candidate{reflexive("198.51.100.1:1")}, Sources: sources})
 			b := party("b", Offer{Wish: test.b, Candidates: []Candidate{reflexive("203.0.113.1:1")}, Sources: sources})
 			s, err := Agree(a, b, terms)
@@ -108,10 +109,10 @@ func TestInstantFollowsTheWishes(t *testing.T) {
 }
 
 func TestRelativeInstantIsCarriedToTheCommonTimescale(t *testing.T) {
-	// The server n is 1 h ahead of the coordinator; both peers must launch 2 s
-	// after the coordinator's noon all the same.
+	// The server n is 1 h ahead of the coordinator and counts most; both peers
+	// must launch 2 s after the coordinator's noon all the same.
 	sources := func(local time.Duration) []SourceOffset {
-		return []SourceOffset{measured(CoordinatorSource, local, 20*time.Millisecond), measured("n", local+time.Hour, time.Millisecond)}
+		return []SourceOffset{measure(CoordinatorSource, local, 20*time.Millisecond), measure("n", local+time.Hour, time.Millisecond)}
 	}
 	a := party("a", Offer{Wish: Wish{After: 2 * time.Second}, Candidates: []Candidate{reflexive("198.51.100.1:1")}, Sources: sources(time.Minute)})
 	b := party("b", Offer{Candidates: []Candidate{reflexive("203.0.113.1:1")}, Sources: sources(-time.Minute)})
@@ -128,13 +129,13 @@ func TestRelativeInstantIsCarriedToTheCommonTimescale(t *testing.T) {
 }
 
 func TestWithoutSynchronisationNothingBoundsTheSkew(t *testing.T) {
-	a := party("a", Offer{Candidates: []Candidate{reflexive("198.51.100.1:1")}, Sources: []SourceOffset{measured(CoordinatorSource, 0, time.Millisecond)}})
+	a := party("a", Offer{Candidates: []Candidate{reflexive("198.51.100.1:1")}, Sources: []SourceOffset{measure(CoordinatorSource, 0, time.Millisecond)}})
 	b := party("b", Offer{Candidates: []Candidate{reflexive("203.0.113.1:1")}})
 	s, err := Agree(a, b, terms)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.SkewBound != nil || s.Timescale != "" || s.PeerClock("a") != nil {
+	if s.Bound != nil || len(s.Sources) != 0 || s.PeerClock("a") != nil {
 		t.Errorf("got %+v, want no timescale", s)
 	}
 }
