@@ -81,13 +81,14 @@ type keptSample struct {
 	Reference      time.Time // the server's time at At
 	Delay          time.Duration
 	Precision      time.Duration
+	Stamped        bool
 	Stratum        int
 	RootDelay      time.Duration
 	RootDispersion time.Duration
 }
 
 func keep(s Sample) keptSample {
-	return keptSample{s.Server, s.Destination, s.T4.Add(s.Offset()).UTC(), s.Delay(), s.Precision, s.Stratum, s.RootDelay, s.RootDispersion}
+	return keptSample{s.Server, s.Destination, s.T4.Add(s.Offset()).UTC(), s.Delay(), s.Precision, s.Stamped, s.Stratum, s.RootDelay, s.RootDispersion}
 }
 
 // sample has the offset and the delay of the one that was kept.
@@ -97,7 +98,7 @@ func (k keptSample) sample(clock *Clock) Sample {
 	return Sample{
 		Server: k.Server, T1: t4.Add(-k.Delay), T2: middle, T3: middle, T4: t4,
 		Destination: k.At, Precision: k.Precision + 2, // halves are rounded
-		Stratum: k.Stratum, RootDelay: k.RootDelay, RootDispersion: k.RootDispersion,
+		Stamped: k.Stamped, Stratum: k.Stratum, RootDelay: k.RootDelay, RootDispersion: k.RootDispersion,
 	}
 }
 

@@ -155,6 +155,7 @@ func sampleOf(r *ntp.Response, address string, x *exchange) Sample {
 		T1:     t.ClientXmit, T2: t.ServerRecv, T3: t.ServerXmit, T4: t.ClientRecv,
 		Destination:    x.arrived,
 		Precision:      min(max(r.Precision, 0), time.Second) + x.width + Precision(),
+		Stamped:        x.width > 0,
 		Stratum:        int(r.Stratum),
 		RootDelay:      r.RootDelay,
 		RootDispersion: r.RootDispersion,

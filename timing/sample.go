@@ -19,6 +19,7 @@ type Sample struct {
 	T1, T2, T3, T4 time.Time
 	Destination    Instant       // T4 on the monotonic clock
 	Precision      time.Duration // of both clocks' readings together
+	Stamped        bool          // by the kernel on arrival, not when a program woke to read it
 	Stratum        int
 	RootDelay      time.Duration // from the server to its primary reference and back
 	RootDispersion time.Duration // of the server against its primary reference

@@ -143,16 +143,31 @@ const (
 // exponentially distributed both ways.
 const scatterShare = 3
 
+// How unequally the two hosts may handle a message, in 99 %: what it takes to
+// send one, and to wake a program where the kernel did not stamp the arrival.
+const (
+	sending = 5 * time.Microsecond
+	waking  = 50 * time.Microsecond
+)
+
+func (s Sample) handling() time.Duration {
+	if s.Stamped {
+		return sending
+	}
+	return waking
+}
+
 // uncertainty of best against the server's clock, in 99 %: the usual asymmetry
-// of paths, what is left of the waiting, drift and the readings' precision.
+// of paths, what is left of the waiting, the hosts' handling, drift and the
+// readings' precision.
 func uncertainty(samples []Sample, best Sample, now Instant) time.Duration {
 	bound, delay := best.Bound(now), max(best.Delay(), 0)
 	rest := bound - delay/2 // precision and drift
 	if len(samples) < 2 {
-		return min(bound, rootSumOfSquares(delay/singleShare, rest))
+		return min(bound, rootSumOfSquares(delay/singleShare, best.handling(), rest))
 	}
 	left := scatter(samples, best) * scatterShare / time.Duration(len(samples))
-	return min(bound, rootSumOfSquares(delay/asymmetryShare, left, rest))
+	return min(bound, rootSumOfSquares(delay/asymmetryShare, left, best.handling(), rest))
 }
 
 // scatter is the median of the offsets' distances to the best one. Unlike the

@@ -10,7 +10,7 @@ import (
 
 // sampleWith is a sample of this offset and delay, taken now.
 func sampleWith(offset, delay time.Duration) Sample {
-	return Sample{T1: at(0), T2: at(offset + delay/2), T3: at(offset + delay/2), T4: at(delay), Stratum: 1}
+	return Sample{T1: at(0), T2: at(offset + delay/2), T3: at(offset + delay/2), T4: at(delay), Stamped: true, Stratum: 1}
 }
 
 func answerWith(name string, samples ...Sample) answer { return answer{name: name, samples: samples} }
@@ -104,8 +104,8 @@ func TestEstimateMarshalsUnknownAsNull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"offset_ns":1000000,"bound_ns":1000045,"uncertainty_ns":500002,"delay_ns":2000000,"jitter_ns":null,"frequency_ppm":null,"stepped":false,"servers":[` +
-		`{"address":"a","name":"a","stratum":1,"offset_ns":1000000,"bound_ns":1000045,"uncertainty_ns":500001,"delay_ns":2000000,"root_distance_ns":1000045,"age_ns":0,"samples":1,"verdict":null,"error":null},` +
+	want := `{"offset_ns":1000000,"bound_ns":1000045,"uncertainty_ns":500027,"delay_ns":2000000,"jitter_ns":null,"frequency_ppm":null,"stepped":false,"servers":[` +
+		`{"address":"a","name":"a","stratum":1,"offset_ns":1000000,"bound_ns":1000045,"uncertainty_ns":500026,"delay_ns":2000000,"root_distance_ns":1000045,"age_ns":0,"samples":1,"verdict":null,"error":null},` +
 		`{"address":"b","name":"b","stratum":null,"offset_ns":null,"bound_ns":null,"uncertainty_ns":null,"delay_ns":null,"root_distance_ns":null,"age_ns":null,"samples":0,"verdict":"unreachable","error":"no reply"}]}`
 	if string(b) != want {
 		t.Errorf("got  %s\nwant %s", b, want)

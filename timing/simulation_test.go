@@ -127,7 +127,7 @@ func (p paths) ask(r *rand.Rand, name string, v peerView, clock time.Duration) [
 		arrived := received + v.path.back + p.waits(r)
 		list = append(list, Sample{
 			Server: name, T1: at(sent + clock), T2: at(received + v.lie), T3: at(received + v.lie), T4: at(arrived + clock),
-			Destination: Instant(arrived), Precision: us, Stratum: 1, RootDispersion: ms,
+			Destination: Instant(arrived), Precision: us, Stamped: true, Stratum: 1, RootDispersion: ms,
 		})
 	}
 	return list

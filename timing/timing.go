@@ -8,9 +8,11 @@
 // clock cannot reach it. Reference time is what the servers say. [Sync] finds
 // the offset of the reference from the local timescale, with a bound, and
 // [Estimate.Instant] takes an agreed reference time to the instant at which
-// [Wait] returns. The names and formulas are those of RFC 5905.
+// [Wait] returns. Two machines that asked the same servers know each other's
+// clocks better than the reference: [Align] puts both on one timescale. The
+// names and formulas are those of RFC 5905.
 //
-// Read sample.go next for the four timestamps, then sync.go.
+// Read sample.go next for the four timestamps, then sync.go and pair.go.
 //
 // Hazards: an Instant means nothing in another process of another machine, nor
 // after a reboot; CLOCK_MONOTONIC stands still while the machine is suspended,
