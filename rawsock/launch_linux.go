@@ -38,6 +38,7 @@ type Launchpad struct {
 	spun    time.Duration
 	closed  bool
 	list    []aimed
+	stage   rehearsal
 	request unix.Timespec // of the sleep; here, so that it is not allocated then
 }
 
@@ -47,7 +48,7 @@ type aimed struct {
 	to     sockaddr
 	at     int64
 	errno  syscall.Errno
-	closed bool
+	over   bool // the socket was closed before
 }
 
 // NewLaunchpad prepares the calling goroutine's thread as far as the system
@@ -81,6 +82,8 @@ func (p *Launchpad) Launch(ctx context.Context, at int64, shots []Shot) ([]Fired
 	if err := p.aim(at, shots, fired); err != nil {
 		return fired, err
 	}
+	p.stage.open(p.list)
+	defer p.stage.close()
 	if err := p.approach(ctx, at); err != nil {
 		return fired, err
 	}
@@ -199,11 +202,16 @@ func (p *Launchpad) fire(ctx context.Context, fired []Fired) error {
 			}
 			now = monotonic()
 		}
-		fired[i].Before = now
-		a.errno, a.closed = a.socket.launch(&a.to)
-		fired[i].After = monotonic()
+		a.shoot(&fired[i], now)
 	}
 	return nil
+}
+
+// shoot makes one call.
+func (a *aimed) shoot(f *Fired, now int64) {
+	f.Before = now
+	a.errno, a.over = a.socket.launch(&a.to)
+	f.After = monotonic()
 }
 
 // await sleeps until the lead before an instant and spins from there on. When
@@ -221,6 +229,9 @@ func (p *Launchpad) await(ctx context.Context, at, now int64) error {
 	p.sleep(at - int64(lead))
 	begin := monotonic()
 	for now = begin; now < at; now = monotonic() {
+		if left := time.Duration(at - now); left < rehearseFrom && left > rehearseTo {
+			p.stage.play(now)
+		}
 	}
 	p.spun += time.Duration(now - begin)
 	return ctx.Err()
@@ -260,7 +271,7 @@ func (s *Socket) launch(to *sockaddr) (errno syscall.Errno, over bool) {
 
 func (a *aimed) failure(shot Shot) error {
 	switch {
-	case a.closed:
+	case a.over:
 		return ErrClosed
 	case a.errno != 0:
 		return fmt.Errorf("connect %v to %v: %w", shot.Socket.local, shot.Remote, explain(a.errno))

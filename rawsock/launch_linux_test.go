@@ -45,7 +45,7 @@ func schedulingNow(t testing.TB) scheduling {
 func salvo(t testing.TB, n int, pace time.Duration) (shots []Shot, tap *Tap) {
 	t.Helper()
 	nsA, _, addrA, addrB := netlabtest.Pair(t)
-	tap = tapIn(t, nsA, TapConfig{Interface: netlabtest.Link, Port: 7000})
+	tap = tapIn(t, nsA, TapConfig{Interface: netlabtest.Link, Ports: []uint16{7000}})
 	for i := range n {
 		s := openIn(t, nsA, netip.AddrPortFrom(addrA, uint16(20000+i)), Options{})
 		shots = append(shots, Shot{Socket: s, Remote: netip.AddrPortFrom(addrB, 7000), After: time.Duration(i) * pace})

@@ -149,7 +149,7 @@ func TestKeysArePinnedOnFirstUse(t *testing.T) {
 	at, _ := coordinator(t)
 	stateA, stateB := t.TempDir(), t.TempDir()
 	meet := func(stateB string) (a, b ended) {
-		later := start(t, nil, "meet", "--coordinator", at, "--as", "b", "--peer", "a", "--at", "+200ms", "--state", stateB, "--json")
+		later := start(t, nil, "meet", "--coordinator", at, "--as", "b", "--peer", "a", "--at", "+200ms", "--state", stateB, "--json", "--wait", "3s")
 		a = <-start(t, nil, "meet", "--coordinator", at, "--as", "a", "--peer", "b", "--at", "+200ms", "--state", stateA, "--json", "--wait", "5s")
 		return a, <-later
 	}
@@ -165,7 +165,7 @@ func TestKeysArePinnedOnFirstUse(t *testing.T) {
 	if d := documentOf(t, a); a.status != statusAuthFailed || d.Cause != "auth-failed" || !strings.Contains(d.Error.Message, "pinned") {
 		t.Errorf("a: status %d %s", a.status, a.stdout)
 	}
-	if b.status != statusAuthFailed {
+	if b.status != statusAuthFailed && b.status != statusPeerAbsent { // a may have left before b asked for it
 		t.Errorf("b: status %d %s", b.status, b.stdout)
 	}
 }
