@@ -229,7 +229,10 @@ func (p *Launchpad) await(ctx context.Context, at, now int64) error {
 	p.sleep(at - int64(lead))
 	begin := monotonic()
 	for now = begin; now < at; now = monotonic() {
-		if left := time.Duration(at - now); left < rehearseFrom && left > rehearseTo {
+		switch left := time.Duration(at - now); {
+		case left > rehearseFrom:
+			p.stage.warm()
+		case left > rehearseTo:
 			p.stage.play(now)
 		}
 	}
