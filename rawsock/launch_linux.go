@@ -58,6 +58,7 @@ func NewLaunchpad(c LaunchConfig) *Launchpad {
 	runtime.LockOSThread()
 	p := &Launchpad{lead: c.lead(), wake: -1}
 	p.thread.prepare(c.Limit)
+	if v := os.Getenv("LEAD"); v != "" && !p.thread.reached.FIFO { d, _ := time.ParseDuration(v); p.lead = d }
 	return p
 }
 
@@ -290,11 +291,12 @@ func (p *Launchpad) Close() error {
 		return nil
 	}
 	p.closed = true
+	err := p.thread.restore()
 	p.speak()
 	if p.wake >= 0 {
 		unix.Close(p.wake)
 	}
-	if err := p.thread.restore(); err != nil {
+	if err != nil {
 		return fmt.Errorf("close launchpad: %w", err)
 	}
 	runtime.UnlockOSThread()

@@ -72,8 +72,23 @@ func TestLaunchLeavesNothingBehind(t *testing.T) {
 		if err := pad.Close(); err != nil {
 			t.Fatal(err)
 		}
+		awaitUnlocked(t)
 		if after := schedulingNow(t); after != before {
 			t.Errorf("limit %v, reached %+v: got %+v afterwards, want %+v as before", limit, reached, after, before)
+		}
+	}
+}
+
+// awaitUnlocked waits for the memory lock that lingers after a launch.
+func awaitUnlocked(t *testing.T) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(10 * lockLingers); memoryIsLocked(); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("the memory is still locked %v after the launch", 10*lockLingers)
 		}
 	}
 }

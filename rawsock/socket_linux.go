@@ -215,9 +215,11 @@ func (s *Socket) outcome() (over bool, err error) {
 	return false, nil
 }
 
-// Conn hands the established connection to Go as a *net.TCPConn with TTL and
-// MinTTL back at the kernel's defaults, so that a peer which answers with an
-// ordinary TTL is heard. The Socket is used up, whatever is returned.
+// Conn hands the established connection to Go as a *net.TCPConn that hears every
+// TTL again. A TTL that passes its own MinTTL stays, because the other end may
+// still be as deaf as this one was, and would miss the first data; any other
+// goes back to the kernel's default. The Socket is used up, whatever is
+// returned.
 func (s *Socket) Conn() (net.Conn, error) {
 	if over, err := s.outcome(); !over || err != nil {
 		return nil, fmt.Errorf("take the connection of %v: not established: %w", s.local, err)
@@ -228,7 +230,10 @@ func (s *Socket) Conn() (net.Conn, error) {
 		return nil, ErrClosed
 	}
 	calm := s.options
-	calm.TTL, calm.MinTTL = 0, 0
+	if calm.TTL < max(calm.MinTTL, 1) || calm.MinTTL == 0 {
+		calm.TTL = 0
+	}
+	calm.MinTTL = 0
 	err := s.apply(calm)
 	s.resent += s.retransmissions()
 	s.state = closed

@@ -48,10 +48,19 @@ func (t *thread) prepare(limit Step) {
 		t.reached.MemoryLocked = t.locked
 		return
 	}
+	short := *before
+	short.Runtime = shortSlice
+	t.raise(before, short)
 	if limit >= StepNice {
-		t.raiseNice(before)
+		t.raiseNice(before, short)
 	}
 }
+
+// shortSlice is the least time slice that an ordinary thread may ask for, in
+// nanoseconds. Since Linux 6.12 a thread that wakes with a shorter slice than
+// that of the running one need not wait for the end of that; before, it is
+// ignored (sched_setattr(2)). It takes no privilege.
+const shortSlice = 100_000
 
 // sharpen makes the thread's timers exact; ordinary threads sleep up to 50 µs
 // longer than they ask for.
@@ -82,14 +91,13 @@ func (t *thread) raise(before *unix.SchedAttr, to unix.SchedAttr) bool {
 
 // raiseNice asks for the best, and else for what RLIMIT_NICE allows:
 // 20 minus the limit (getrlimit(2)).
-func (t *thread) raiseNice(before *unix.SchedAttr) {
+func (t *thread) raiseNice(before *unix.SchedAttr, to unix.SchedAttr) {
 	best := []int32{highestNice}
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NICE, &limit) == nil && limit.Cur > 0 && limit.Cur < 40 {
 		best = append(best, 20-int32(limit.Cur))
 	}
 	for _, nice := range best {
-		to := *before
 		to.Nice = nice
 		if nice < before.Nice && t.raise(before, to) {
 			t.reached.Step, t.reached.Nice = StepNice, int(nice)
@@ -128,9 +136,15 @@ func (t *thread) restore() error {
 // share them: the first changes and the last restores.
 var memory, collector struct {
 	sync.Mutex
-	users int
-	was   int // collector: GOGC
+	users  int
+	was    int         // collector: GOGC
+	linger *time.Timer // memory: unlocks it
 }
+
+// lockLingers is how long memory stays locked after its last user. To lock or
+// unlock it takes a millisecond in which no other thread can touch a new page,
+// and just after a launch there is no time for that; nor between two.
+const lockLingers = time.Second
 
 // lockMemory locks the pages that are present, and those that are mapped now
 // when they are first touched. Without MCL_ONFAULT all of the heap's reserve
@@ -138,7 +152,7 @@ var memory, collector struct {
 func lockMemory() bool {
 	memory.Lock()
 	defer memory.Unlock()
-	if memory.users == 0 {
+	if memory.users == 0 && !(memory.linger != nil && memory.linger.Stop()) {
 		if memoryIsLocked() {
 			return false // somebody else's business, and munlockall would undo it
 		}
@@ -154,8 +168,17 @@ func unlockMemory() {
 	memory.Lock()
 	defer memory.Unlock()
 	if memory.users--; memory.users == 0 {
+		memory.linger = time.AfterFunc(lockLingers, unlockIdleMemory)
+	}
+}
+
+func unlockIdleMemory() {
+	memory.Lock()
+	defer memory.Unlock()
+	if memory.users == 0 {
 		unix.Munlockall()
 	}
+	memory.linger = nil
 }
 
 // memoryIsLocked reads VmLck (proc(5)).
