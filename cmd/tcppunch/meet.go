@@ -148,7 +148,7 @@ func (inv *invitation) configure() error {
 	}
 	inv.config = punch.Config{
 		Peer: c.String("peer"), Wish: wish, Clock: clock, Network: network{capture: true},
-		LocalPort: uint16(c.Uint("local-port")), NTP: c.StringSlice("ntp"), NoSync: c.Bool("no-sync"), Samples: c.Int("samples"),
+		LocalPort: uint16(c.Uint("local-port")), Cache: timeCache(c), NTP: c.StringSlice("ntp"), NoSync: c.Bool("no-sync"), Samples: c.Int("samples"),
 		Escalate: c.String("strategy") == "auto" && c.Int("retries") > 0,
 		Budget:   c.Int("budget"), Retries: c.Int("retries"), Patience: c.Duration("wait"), Timeout: c.Duration("timeout"), Late: c.Duration("late"),
 		Residual: c.Duration("residual-error"), Disturb: timing.Disturbance{Step: c.Duration("disturb-step"), Suspend: c.Duration("disturb-suspend")},

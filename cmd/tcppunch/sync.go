@@ -137,10 +137,20 @@ func syncSources(c *cli.Context, clock *timing.Clock) ([]timing.Source, error) {
 		otherwise = nil
 	}
 	var cache timing.Cache
-	if dir := stateDir(c); dir != "" && !c.Bool("watch") {
-		cache.Dir = filepath.Join(dir, "time")
+	if !c.Bool("watch") {
+		cache = timeCache(c)
 	}
 	return ntpSources(c, otherwise, func(server string) timing.Source { return cache.NTP(server, clock) })
+}
+
+// timeCache keeps what public time servers said, where this user has a place
+// for it.
+func timeCache(c *cli.Context) timing.Cache {
+	dir := stateDir(c)
+	if dir == "" {
+		return timing.Cache{}
+	}
+	return timing.Cache{Dir: filepath.Join(dir, "time")}
 }
 
 // dialCoordinator connects to the coordinator for its time alone, under a key

@@ -91,6 +91,7 @@ type Config struct {
 	Coordinator rendezvous.Address
 
 	LocalPort uint16             // 0: the system chooses
+	Cache     timing.Cache       // of what public time servers said; the zero value keeps nothing
 	NTP       []string           // time servers; empty: those that the coordinator names
 	NoSync    bool               // for experiments: trust the clock as it is
 	Samples   int                // exchanges with each time server

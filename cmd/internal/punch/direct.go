@@ -84,7 +84,7 @@ func (m *meeting) appointed(ctx context.Context) (timing.Instant, error) {
 	}
 	var sources []timing.Source
 	for _, n := range m.cfg.NTP {
-		sources = append(sources, timing.NTP(n, m.cfg.Clock))
+		sources = append(sources, m.cfg.Cache.NTP(n, m.cfg.Clock))
 	}
 	estimate, err := timing.Sync(ctx, m.cfg.Clock, sources, m.cfg.Samples, sampleSpacing)
 	if err != nil {

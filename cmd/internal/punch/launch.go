@@ -68,11 +68,7 @@ func (m *meeting) launch(ctx context.Context, p plan) (net.Conn, error) {
 	tap := m.openTap(runners)
 	deadline, cancel := context.WithCancel(ctx)
 	defer cancel()
-	err = m.first(deadline, p, runners)
-	var won *nominated
-	if err == nil {
-		won = m.race(deadline, p, runners)
-	}
+	won, err := m.firstAndRace(deadline, p, runners)
 	cancel()
 	for _, r := range runners {
 		m.retire(r)
@@ -94,18 +90,26 @@ func (m *meeting) launch(ctx context.Context, p plan) (net.Conn, error) {
 	return m.explain(p, runners, won)
 }
 
-// first lets the first SYN of every pair leave at the instant.
-func (m *meeting) first(ctx context.Context, p plan, runners []*runner) error {
+// firstAndRace lets the first SYN of every pair leave at the instant and then
+// follows them. The thread is given back beside that: it can take a
+// millisecond, and the connection may stand after a tenth of one.
+func (m *meeting) firstAndRace(ctx context.Context, p plan, runners []*runner) (*nominated, error) {
 	m.cfg.Clock.Disturb(m.cfg.Disturb)
 	if err := m.checkClock(); err != nil {
-		return err
+		return nil, err
 	}
 	at := p.at.Add(m.cfg.Late)
 	m.trace(Launch, "%d sockets ready, %s to the instant", len(runners), at.Sub(timing.Now()).Round(time.Millisecond))
 	pad := m.cfg.Network.Launchpad()
 	m.report.LaunchStep = pointer(pad.Step())
-	err := m.fire(ctx, p, pad, at, slices.DeleteFunc(slices.Clone(runners), func(r *runner) bool { return r.round != 1 })...)
-	return errors.Join(err, pad.Close())
+	first := slices.DeleteFunc(slices.Clone(runners), func(r *runner) bool { return r.round != 1 })
+	if err := m.fire(ctx, p, pad, at, first...); err != nil {
+		return nil, errors.Join(err, pad.Close())
+	}
+	won := make(chan *nominated, 1)
+	go func() { won <- m.race(ctx, p, runners) }()
+	err := pad.Close()
+	return <-won, err
 }
 
 // checkClock looks for what has happened to the clocks since they were

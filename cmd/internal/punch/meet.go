@@ -248,7 +248,7 @@ func (m *meeting) sync(ctx context.Context) ([]rendezvous.SourceOffset, error) {
 	}
 	sources := []timing.Source{m.client.Source()}
 	for _, n := range names {
-		sources = append(sources, timing.NTP(n, m.cfg.Clock))
+		sources = append(sources, m.cfg.Cache.NTP(n, m.cfg.Clock))
 	}
 	estimate, err := timing.Sync(ctx, m.cfg.Clock, sources, m.cfg.Samples, sampleSpacing)
 	if lost := m.coordinatorLost(); lost != nil {
