@@ -89,7 +89,9 @@ func describe(a answer, best *Sample, now Instant) Server {
 		return s
 	}
 	s.Address = cmp.Or(best.Server, a.name)
-	s.Stratum = new(best.Stratum)
+	if best.Stratum != 0 { // a coordinator does not tell
+		s.Stratum = new(best.Stratum)
+	}
 	s.Offset, s.Bound = new(best.Offset()), new(best.Bound(now))
 	s.Delay, s.RootDistance = new(best.Delay()), new(best.RootDistance(now))
 	s.Age = new(now.Sub(best.Destination))

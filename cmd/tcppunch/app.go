@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
+	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -21,8 +24,9 @@ func newApp() *cli.App {
 	app := &cli.App{
 		Name:            "tcppunch",
 		Usage:           "open TCP connections by simultaneous open, measure the opening and explain it",
-		HideVersion:     true,
+		Version:         version(),
 		HideHelpCommand: true,
+		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return err },
 		Action:          commandMissing,
 		Commands:        commands(),
 	}
@@ -147,11 +151,31 @@ func run(ctx context.Context, args []string, s streams) int {
 	}
 	command, flags := commandOf(app, args)
 	f := classify(ctx, explainUsage(err, flags))
-	reportFailure(s, command, slices.ContainsFunc(args, asksJSON), f)
+	reportFailure(s, command, asksJSON(args), f)
 	return f.Status
 }
 
-func asksJSON(arg string) bool { return strings.TrimLeft(arg, "-") == "json" && arg != "json" }
+// asksJSON looks at what a command line that cannot be parsed asks for.
+func asksJSON(args []string) bool {
+	if byEnvironment, err := strconv.ParseBool(os.Getenv("TCPPUNCH_JSON")); err == nil && byEnvironment {
+		return true
+	}
+	return slices.Contains(args, "--json") || slices.Contains(args, "-json")
+}
+
+// version is that of the module, or the revision that was built.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value
+		}
+	}
+	return info.Main.Version
+}
 
 // commandOf finds which command the arguments name, for messages about it.
 func commandOf(app *cli.App, args []string) (path string, flags []cli.Flag) {

@@ -59,17 +59,17 @@ func writeMeeting(w io.Writer, d meetDocument) error {
 		writeFacts(w, r)
 		return nil
 	}
-	fmt.Fprintf(w, "connected to %s, key %s (%s)\n", r.Peer, r.PeerKey, *orUnknown(r.PeerTrust))
+	fmt.Fprintf(w, "connected to %s, %s\n", r.Peer, provenBy(r))
 	fmt.Fprintf(w, "  %s → %s\n", r.Local, r.Remote)
 	writeFacts(w, r)
 	return nil
 }
 
-func orUnknown(t *punch.Trust) *punch.Trust {
-	if t == nil {
-		return pointerTo(punch.Trust("secret"))
+func provenBy(r punch.Report) string {
+	if r.PeerTrust == nil {
+		return "which holds the same secret"
 	}
-	return t
+	return fmt.Sprintf("key %s (%s)", r.PeerKey, *r.PeerTrust)
 }
 
 func writeFacts(w io.Writer, r punch.Report) {

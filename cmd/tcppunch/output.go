@@ -39,10 +39,14 @@ func printJSON(w io.Writer, schema string, v any) error {
 	return err
 }
 
-// schemaOf names the JSON document of a command: tcppunch.<command>/1.
+// schemaOf names the JSON document of a command: tcppunch.<command>/1. The
+// benchmarks share one.
 func schemaOf(command string) string {
-	if command == "" {
+	switch {
+	case command == "":
 		command = "tcppunch"
+	case strings.HasPrefix(command, "lab bench "):
+		command = "lab bench"
 	}
 	return "tcppunch." + strings.ReplaceAll(command, " ", "-") + "/1"
 }

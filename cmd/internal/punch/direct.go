@@ -36,7 +36,7 @@ func Direct(ctx context.Context, cfg Config, appointment Appointment) (Result, e
 	if err != nil {
 		return Result{}, err
 	}
-	m := &meeting{cfg: cfg, keys: keys, report: Report{Peer: cfg.Peer}}
+	m := &meeting{cfg: cfg, keys: keys, report: newReport(cfg.Peer)}
 	defer m.close()
 	conn, err := m.runDirect(ctx, appointment.Remote)
 	var no *failed

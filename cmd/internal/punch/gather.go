@@ -196,7 +196,7 @@ func spareCandidate(seen []predict.Observation) rendezvous.Candidate {
 func (m *meeting) peerNAT(theirs rendezvous.Offer) {
 	for _, c := range theirs.Candidates {
 		if c.Behavior != nil && (m.report.PeerNAT == nil || c.Addr.Addr().Is4()) {
-			m.report.PeerNAT = &NAT{Behavior: *c.Behavior}
+			m.report.PeerNAT = &NAT{Behavior: *c.Behavior, Observations: []predict.Observation{}}
 		}
 	}
 }

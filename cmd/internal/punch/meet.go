@@ -58,7 +58,7 @@ type meeting struct {
 // Meet carries out a meeting through a coordinator. The error is for what
 // could not be carried out; errors of the coordinator are *rendezvous.Error.
 func Meet(ctx context.Context, cfg Config) (Result, error) {
-	m := &meeting{cfg: cfg, report: Report{Peer: cfg.Peer}}
+	m := &meeting{cfg: cfg, report: newReport(cfg.Peer)}
 	defer m.close()
 	conn, err := m.run(ctx)
 	var no *failed
@@ -329,7 +329,7 @@ func (m *meeting) plan(attested []netip.AddrPort) (plan, error) {
 	s, own := m.schedule, m.cfg.Identity.ID()
 	m.report.At, m.report.Probability = pointer(s.At.UTC()), s.Expected
 	m.report.Skew, m.report.SkewBound, m.report.SkewUncertainty = s.PeerClock(own), s.Bound, s.Uncertain
-	m.report.TimeSources = s.Sources
+	m.report.TimeSources = append(m.report.TimeSources, s.Sources...)
 	policy := rendezvous.Policy{Coordinator: m.client.Remote().Addr(), OnLink: m.cfg.OnLink}
 	pairs, refusals := rendezvous.Attest(s.For(own), attested, policy)
 	for _, r := range refusals {

@@ -75,7 +75,7 @@ func (m *meeting) authenticate(ctx context.Context, p plan, r *runner, won chan<
 	}
 	m.trace(Nominate, "TCP stands between %s and %s", raw.LocalAddr(), raw.RemoteAddr())
 	watch := &stopwatch{Conn: raw}
-	conn, err := m.secure(ctx, watch, p)
+	conn, err := m.secure(ctx, raw, watch, p)
 	if err != nil {
 		raw.Close()
 		r.failure, r.unproven = fmt.Errorf("the peer did not prove its key: %w", err), true
@@ -88,10 +88,11 @@ func (m *meeting) authenticate(ctx context.Context, p plan, r *runner, won chan<
 }
 
 // secure authenticates a raw connection: with the keys and roles of the
-// schedule, or with those that the secret of an appointment gives.
-func (m *meeting) secure(ctx context.Context, raw net.Conn, p plan) (*tls.Conn, error) {
+// schedule, or with those that the secret of an appointment gives. TLS runs over
+// watched, which is the raw connection with a stopwatch.
+func (m *meeting) secure(ctx context.Context, raw, watched net.Conn, p plan) (*tls.Conn, error) {
 	if m.keys == nil {
-		return exchange(ctx, raw, p.client, m.cfg.Identity, p.peerKey)
+		return exchange(ctx, watched, p.client, m.cfg.Identity, p.peerKey)
 	}
 	client, err := drawRoles(ctx, raw)
 	if err != nil {
@@ -101,7 +102,7 @@ func (m *meeting) secure(ctx context.Context, raw net.Conn, p plan) (*tls.Conn, 
 	if client {
 		own, peer = peer, own
 	}
-	return exchange(ctx, raw, client, own, peer.ID())
+	return exchange(ctx, watched, client, own, peer.ID())
 }
 
 // exchange makes TLS 1.3 of a raw connection, with both keys proven and the

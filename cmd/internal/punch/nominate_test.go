@@ -49,7 +49,7 @@ type secured struct {
 func secureLater(m *meeting, raw net.Conn, p plan) <-chan secured {
 	out := make(chan secured, 1)
 	go func() {
-		conn, err := m.secure(context.Background(), raw, p)
+		conn, err := m.secure(context.Background(), raw, raw, p)
 		if err != nil {
 			raw.Close()
 			out <- secured{nil, err}
@@ -64,7 +64,7 @@ func TestBothSidesProveTheirKeys(t *testing.T) {
 	client, server := identity(t), identity(t)
 	a, b := tcpPair(t)
 	later := secureLater(&meeting{cfg: Config{Identity: server}}, b, plan{peerKey: client.ID()})
-	conn, err := (&meeting{cfg: Config{Identity: client}}).secure(t.Context(), a, plan{client: true, peerKey: server.ID()})
+	conn, err := (&meeting{cfg: Config{Identity: client}}).secure(t.Context(), a, a, plan{client: true, peerKey: server.ID()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestNeitherSideAcceptsAnotherKey(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			a, b := tcpPair(t)
 			later := secureLater(&meeting{cfg: Config{Identity: server}}, b, plan{peerKey: test.expectedByB})
-			_, err := (&meeting{cfg: Config{Identity: client}}).secure(t.Context(), a, plan{client: true, peerKey: test.expectedByA})
+			_, err := (&meeting{cfg: Config{Identity: client}}).secure(t.Context(), a, a, plan{client: true, peerKey: test.expectedByA})
 			a.Close()
 			other := <-later
 			if err == nil || other.err == nil {
@@ -122,7 +122,7 @@ func TestASharedSecretGivesBothRoles(t *testing.T) {
 	}
 	a, b := tcpPair(t)
 	later := secureLater(&meeting{keys: keys("0123456789abcdef")}, b, plan{})
-	conn, err := (&meeting{keys: keys("0123456789abcdef")}).secure(t.Context(), a, plan{})
+	conn, err := (&meeting{keys: keys("0123456789abcdef")}).secure(t.Context(), a, a, plan{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestASharedSecretGivesBothRoles(t *testing.T) {
 
 	a, b = tcpPair(t)
 	later = secureLater(&meeting{keys: keys("0123456789abcdef")}, b, plan{})
-	_, err = (&meeting{keys: keys("another secret...")}).secure(t.Context(), a, plan{})
+	_, err = (&meeting{keys: keys("another secret...")}).secure(t.Context(), a, a, plan{})
 	a.Close()
 	if other := <-later; err == nil || other.err == nil {
 		t.Errorf("different secrets: got %v and %v", err, other.err)
@@ -157,7 +157,7 @@ func TestAuthenticationEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	m := &meeting{cfg: Config{Identity: identity(t)}}
-	if _, err := m.secure(ctx, a, plan{client: true}); err == nil {
+	if _, err := m.secure(ctx, a, a, plan{client: true}); err == nil {
 		t.Error("a silent peer is authenticated")
 	}
 }

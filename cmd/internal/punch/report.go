@@ -50,7 +50,7 @@ type Report struct {
 	Relayed     bool              `json:"relayed"`
 
 	Peer      string           `json:"peer"`
-	PeerKey   rendezvous.KeyID `json:"peer_key,omitempty"`
+	PeerKey   rendezvous.KeyID `json:"peer_key"`
 	PeerTrust *Trust           `json:"peer_trust"`
 	Local     *netip.AddrPort  `json:"local"`     // of the nominated socket, or the first that tried
 	Remote    *netip.AddrPort  `json:"remote"`    // where it was aimed
@@ -117,6 +117,11 @@ const (
 	Abandoned   Outcome = "abandoned"   // another socket was nominated, or the meeting ended
 	NotSent     Outcome = "not-sent"    // the system refused the call: no SYN left
 )
+
+// newReport has nothing in its lists, rather than no lists.
+func newReport(peer string) Report {
+	return Report{Peer: peer, TimeSources: []string{}, Rounds: []Round{}, Attempts: []Attempt{}, Refusals: []string{}}
+}
 
 func (r *Report) fail(cause Cause, explanation string) {
 	r.Established, r.Cause, r.Explanation = false, &cause, explanation

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base32"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -42,6 +43,14 @@ func (id KeyID) PublicKey() ed25519.PublicKey {
 		return nil
 	}
 	return raw
+}
+
+// MarshalJSON writes null for an unknown key.
+func (id KeyID) MarshalJSON() ([]byte, error) {
+	if id == "" {
+		return []byte("null"), nil
+	}
+	return json.Marshal(string(id))
 }
 
 // Short is the beginning of the ID, enough for a person to compare.
