@@ -33,6 +33,8 @@ func labRunCommand() *cli.Command {
 			&cli.IntFlag{Name: "budget", Usage: "SYNs that may leave; 0 is the default of meet"},
 			&cli.DurationFlag{Name: "timeout", Usage: "of the meeting; 0 is the default of meet"},
 			&cli.StringFlag{Name: "strategy", Usage: "of meet"},
+			&cli.DurationFlag{Name: "residual-a", Usage: "A compares the clocks wrongly by this much, and says so in the bound"},
+			&cli.IntFlag{Name: "busy", Usage: "processes that keep processors busy meanwhile"},
 			&cli.IntFlag{Name: "trials", Value: 1, Usage: "meetings, each in a network of its own"},
 			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "meetings at a time; more cost precision"},
 			&cli.StringFlag{Name: "keep", Usage: "keep captures, reports and logs of every trial in `DIR`"},
@@ -61,6 +63,7 @@ func labConfig(c *cli.Context) (lab.Config, error) {
 		Delay: c.Duration("delay"), Jitter: c.Duration("jitter"), Loss: c.Float64("loss"),
 		SkewA: c.Duration("skew-a"), SkewB: c.Duration("skew-b"), LateB: c.Duration("late-b"), NoSync: c.Bool("no-sync"),
 		Retries: c.Int("retries"), Budget: c.Int("budget"), Timeout: c.Duration("timeout"), Strategy: c.String("strategy"),
+		ResidualA: c.Duration("residual-a"), Busy: c.Int("busy"),
 		Trials: c.Int("trials"), Parallel: c.Int("parallel"), Keep: c.String("keep"),
 	}
 	var err error
@@ -75,7 +78,7 @@ func labConfig(c *cli.Context) (lab.Config, error) {
 		return config, usageError("delay and jitter cannot be negative", "--delay 0 is plain wires")
 	case !(config.Loss >= 0 && config.Loss <= 1):
 		return config, usageError("the loss is not a share from 0 to 1", "a tenth is --loss 0.1")
-	case config.Trials < 1 || config.Parallel < 1:
+	case config.Trials < 1 || config.Parallel < 1 || config.Busy < 0:
 		return config, usageError("there must be at least one trial, one at a time", "give --trials and --parallel at least 1")
 	}
 	return config, nil

@@ -220,6 +220,22 @@ func TestBadMeetingsEndInOneSentence(t *testing.T) {
 	}
 }
 
+func TestASteppedClockIsSurvivedAndASuspensionRefused(t *testing.T) {
+	meet := func(more ...string) ended {
+		at, _ := coordinator(t)
+		b := start(t, nil, meetArgs(t, at, "b", "a", "--json", "--timeout", "2s")...)
+		a := <-start(t, nil, meetArgs(t, at, "a", "b", append(more, "--json")...)...)
+		<-b
+		return a
+	}
+	if e := meet("--disturb-step", "500ms"); e.status != statusDone || !strings.Contains(e.stdout, "the wall clock was set") {
+		t.Errorf("after a step: status %d: %.600s", e.status, e.stdout)
+	}
+	if e := meet("--disturb-suspend", "30s"); e.status != statusClockPoor || !strings.Contains(documentOf(t, e).Error.Message, "the machine was suspended for") {
+		t.Errorf("after a suspension: status %d: %.600s", e.status, e.stdout)
+	}
+}
+
 func TestTwoPeersWithOneKeyRefuseToMeet(t *testing.T) {
 	at, _ := coordinator(t)
 	one := t.TempDir()

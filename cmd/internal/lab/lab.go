@@ -68,7 +68,9 @@ type Config struct {
 	Budget       int           // SYNs; 0: the command's default
 	Timeout      time.Duration // of the meeting; 0: the command's default
 	Strategy     string        // "": the command's default
+	ResidualA    time.Duration // A compares the clocks wrongly by this, and says so in the bound
 
+	Busy     int    // processes that keep processors busy meanwhile
 	Trials   int    // meetings, each in a network of its own; 0: one
 	Parallel int    // meetings at a time; 0: two
 	Keep     string // directory for the files of every trial; "": not kept

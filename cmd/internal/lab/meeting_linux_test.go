@@ -35,6 +35,10 @@ func TestMeetingsConnectWhereTheyMust(t *testing.T) {
 		{"firewall", "openwrt", "20ms"},
 		{"same-nat", "same-nat", "20ms"},
 		{"linux", "linux", "0"},
+		{"openwrt", "openwrt", "0"},
+		{"linux-accept", "linux-accept", "0"},
+		{"public", "public", "0"},
+		{"firewall,ttl=rewrite:64", "firewall,ttl=rewrite:64", "20ms"}, // the peers cannot tell segments by their TTL
 	} {
 		t.Run(c.a+" "+c.b+" "+c.delay, func(t *testing.T) {
 			d := trials(t, "--a", c.a, "--b", c.b, "--delay", c.delay, "--trials", "2")

@@ -57,6 +57,13 @@ func filterChains(c *nftables.Conn, r Rules) {
 	table := c.AddTable(filterTable())
 	forward := c.AddChain(baseChain(table, "forward", nftables.ChainHookForward))
 	rule(c, forward, "", ctState(expr.CtStateBitINVALID), verdict(expr.VerdictDrop))
+	if r.DropUDP {
+		rule(c, forward, "", protocol(unix.IPPROTO_UDP), verdict(expr.VerdictDrop))
+	}
+	if r.RewriteTTL != 0 {
+		rule(c, forward, "", family(unix.NFPROTO_IPV4), rewrite(8, r.RewriteTTL, 10)) // RFC 791 section 3.1: TTL, header checksum
+		rule(c, forward, "", family(unix.NFPROTO_IPV6), rewrite(7, r.RewriteTTL, 0))  // RFC 8200 section 3: hop limit, no checksum
+	}
 	rule(c, forward, "", ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), verdict(expr.VerdictAccept))
 	rule(c, forward, "", from("lan"), verdict(expr.VerdictAccept))
 	rule(c, forward, unsolicitedMark, protocol(unix.IPPROTO_TCP), counter, answer(r.Unsolicited))
@@ -110,6 +117,20 @@ func onInterface(key expr.MetaKey, name string) exprs {
 
 func protocol(number byte) exprs {
 	return exprs{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{number}}}
+}
+
+func family(number byte) exprs {
+	return exprs{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{number}}}
+}
+
+// rewrite sets one byte of the network header; checksum is where the header's
+// checksum is, or 0 where it has none.
+func rewrite(offset uint32, value uint8, checksum uint32) exprs {
+	p := &expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: 1}
+	if checksum != 0 {
+		p.CsumType, p.CsumOffset = expr.CsumTypeInet, checksum
+	}
+	return exprs{&expr.Immediate{Register: 1, Data: []byte{value}}, p}
 }
 
 func verdict(kind expr.VerdictKind) exprs { return exprs{&expr.Verdict{Kind: kind}} }

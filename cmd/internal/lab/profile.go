@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -96,8 +97,10 @@ type Profile struct {
 	Ports       Ports       `json:"ports"`
 	IPv4        bool        `json:"ipv4"`
 	IPv6        bool        `json:"ipv6"`
-	Shared      bool        `json:"shared"`     // both clients stand behind this one box
-	BridgeLab   bool        `json:"bridge_lab"` // the networks of a home-lab tutorial
+	Shared      bool        `json:"shared"`      // both clients stand behind this one box
+	BridgeLab   bool        `json:"bridge_lab"`  // the networks of a home-lab tutorial
+	DropUDP     bool        `json:"drop_udp"`    // no UDP leaves
+	RewriteTTL  uint8       `json:"rewrite_ttl"` // what leaves and enters gets this TTL; 0: as it comes
 }
 
 var profiles = []Profile{
@@ -142,16 +145,24 @@ type UnknownWord struct {
 
 func (u *UnknownWord) Error() string { return fmt.Sprintf("there is no %s %q", u.What, u.Word) }
 
-// ParseProfile reads a name, or key=value,… of the netfilter engine. Wrong
-// words give *UnknownWord.
+// ParseProfile reads a name, key=value,… of the netfilter engine, or a name and
+// what differs from it. Wrong words give *UnknownWord.
 func ParseProfile(text string) (Profile, error) {
-	if !strings.Contains(text, "=") {
-		return namedProfile(text)
-	}
-	p := Profile{Name: text, Box: BoxNAT, Unsolicited: Drop, Ports: PortsPreserve, IPv4: true,
+	p := Profile{Box: BoxNAT, Unsolicited: Drop, Ports: PortsPreserve, IPv4: true,
 		Description: "netfilter masquerade with chosen behaviour"}
+	first, rest, more := strings.Cut(text, ",")
+	if strings.Contains(first, "=") {
+		rest, more = text, true
+	} else {
+		var err error
+		if p, err = namedProfile(first); err != nil || !more {
+			return p, err
+		}
+		p.Description += "; with " + rest
+	}
+	p.Name = text
 	mapping := ""
-	for part := range strings.SplitSeq(text, ",") {
+	for part := range strings.SplitSeq(rest, ",") {
 		key, value, _ := strings.Cut(part, "=")
 		if err := p.set(key, value); err != nil {
 			return Profile{}, err
@@ -162,6 +173,9 @@ func ParseProfile(text string) (Profile, error) {
 	}
 	if mapping != "" && mapping != p.mapping() {
 		return Profile{}, fmt.Errorf("mapping=%s does not go with ports=%s in netfilter, which then maps %s", mapping, p.Ports, p.mapping())
+	}
+	if p.Box == BoxNone {
+		return Profile{}, fmt.Errorf("%s has no box whose behaviour could be chosen", first)
 	}
 	return p, nil
 }
@@ -191,6 +205,8 @@ var grammar = map[string][]string{
 	"ports":       {"preserve", "random"},
 	"unsolicited": {"drop", "rst", "poison"},
 	"hairpin":     {"no"},
+	"udp":         {"keep", "drop"},
+	"ttl":         {"keep", "rewrite:64", "rewrite:128", "rewrite:255"},
 }
 
 func (p *Profile) set(key, value string) error {
@@ -206,6 +222,12 @@ func (p *Profile) set(key, value string) error {
 		return p.Ports.UnmarshalText([]byte(value))
 	case "unsolicited":
 		return p.Unsolicited.UnmarshalText([]byte(value))
+	case "udp":
+		p.DropUDP = value == "drop"
+	case "ttl":
+		number, _ := strings.CutPrefix(value, "rewrite:")
+		n, _ := strconv.ParseUint(number, 10, 8) // keep is 0
+		p.RewriteTTL = uint8(n)
 	}
 	return nil
 }

@@ -64,6 +64,8 @@ type Rules struct {
 	Masquerade  bool        `json:"masquerade"`
 	Ports       Ports       `json:"ports"`
 	Unsolicited Unsolicited `json:"unsolicited"`
+	DropUDP     bool        `json:"drop_udp"`
+	RewriteTTL  uint8       `json:"rewrite_ttl"`
 }
 
 // site holds the addresses of one side.
@@ -189,7 +191,7 @@ func (s site) firewall(p Profile) []Node {
 }
 
 func rulesOf(p Profile) *Rules {
-	return &Rules{Masquerade: p.Box == BoxNAT, Ports: p.Ports, Unsolicited: p.Unsolicited}
+	return &Rules{Masquerade: p.Box == BoxNAT, Ports: p.Ports, Unsolicited: p.Unsolicited, DropUDP: p.DropUDP, RewriteTTL: p.RewriteTTL}
 }
 
 // host is the n-th address of a network, with the network's length.

@@ -126,6 +126,9 @@ func (t *trial) meetArguments(name, peer string, side Profile, skew time.Duratio
 	if c.Strategy != "" {
 		args = append(args, "--strategy", c.Strategy)
 	}
+	if name == "a" && c.ResidualA != 0 {
+		args = append(args, "--residual-error", c.ResidualA.String())
+	}
 	if name == "b" && c.LateB != 0 {
 		args = append(args, "--late", c.LateB.String())
 	}
@@ -137,6 +140,13 @@ func (t *trial) file(name string) string { return filepath.Join(t.dir, name) }
 // meet runs both clients and reads what they say.
 func (t *trial) meet(ctx context.Context) (Trial, error) {
 	started := time.Now()
+	for range t.config.Busy {
+		p, err := t.network.start("a", "lab", "bench", "busy")
+		if err != nil {
+			return Trial{}, err
+		}
+		t.nodes.add(p)
+	}
 	a, err := t.network.start("a", t.meetArguments("a", "b", t.config.A, t.config.SkewA)...)
 	if err != nil {
 		return Trial{}, err

@@ -1,0 +1,67 @@
+package lab
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestALatePeerIsMetSoonAfterItsLaunch: through boxes that reset, boxes that
+// drop, and none. What must follow the later launch is one round trip for the
+// SYNs and one for what was refused before.
+func TestALatePeerIsMetSoonAfterItsLaunch(t *testing.T) {
+	const late, limit = 50 * time.Millisecond, 60*time.Millisecond + 2*40*time.Millisecond
+	for _, box := range []string{"openwrt", "linux", "public"} {
+		d := trials(t, "--a", box, "--b", box, "--late-b", late.String(), "--trials", "2")
+		for _, r := range d.Trials {
+			if r.Valid && (!r.Established || time.Duration(*r.EstablishedAfter) > late+limit) {
+				t.Errorf("%s: established %v (%s), want within %v of the later launch", box, brief(r.EstablishedAfter), word(r.Cause), limit)
+			}
+		}
+	}
+}
+
+// TestAnErrorOfTheClocksIsSweptOver: 1 ms is fifty times what SYNs may miss
+// each other by behind these boxes.
+func TestAnErrorOfTheClocksIsSweptOver(t *testing.T) {
+	for _, residual := range []string{"1ms", "-1ms"} {
+		d := trials(t, "--a", "openwrt", "--b", "openwrt", "--delay", "0", "--residual-a", residual, "--trials", "2")
+		for _, r := range d.Trials {
+			if r.Valid && (!r.Established || time.Duration(*r.EstablishedAfter) > time.Second) {
+				t.Errorf("%s: established %v (%s), want within 1 s", residual, brief(r.EstablishedAfter), word(r.Cause))
+			}
+		}
+	}
+}
+
+func TestWithoutUDPTheCoordinatorTellsTheTime(t *testing.T) {
+	keep := filepath.Join(t.TempDir(), "kept")
+	d := trials(t, "--a", "linux,udp=drop", "--b", "openwrt,udp=drop", "--keep", keep)
+	if d.Summary.Established != d.Summary.Valid {
+		t.Fatalf("got %+v, want a connection", d.Summary)
+	}
+	body, err := os.ReadFile(filepath.Join(keep, "trial-001", "a.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report struct {
+		TimeSources []string `json:"time_sources"`
+		Clock       struct {
+			Servers []struct{ Name, Verdict string }
+		}
+	}
+	if err := json.Unmarshal(body, &report); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(report.TimeSources, []string{"coordinator"}) {
+		t.Errorf("got the time from %v, want from the coordinator alone", report.TimeSources)
+	}
+	for _, s := range report.Clock.Servers {
+		if want := map[bool]string{true: "truechimer", false: "unreachable"}[s.Name == "coordinator"]; s.Verdict != want {
+			t.Errorf("%s is %s, want %s", s.Name, s.Verdict, want)
+		}
+	}
+}
