@@ -70,7 +70,7 @@ type Privileges struct {
 // the system grants.
 type LaunchConfig struct {
 	Limit Step          // go no further than this; StepUnknown for no limit
-	Lead  time.Duration // how long before the instant to spin, at most 3 ms; 0 for 2 ms
+	Lead  time.Duration // how long before the instant to spin, at most 3 ms; 0 for 2 ms in real time, else 1 ms
 }
 
 // Launched is what [Launch] did.
@@ -88,9 +88,16 @@ const (
 	maxSpin = 3 * time.Millisecond
 )
 
-func (c LaunchConfig) lead() time.Duration {
-	if c.Lead <= 0 {
+// ordinaryLead is that of an ordinary thread, which the scheduler takes from
+// the processor the sooner the longer it spins.
+const ordinaryLead = time.Millisecond
+
+func (c LaunchConfig) lead(realTime bool) time.Duration {
+	switch {
+	case c.Lead > 0:
+		return min(c.Lead, maxSpin)
+	case realTime:
 		return defaultLead
 	}
-	return min(c.Lead, maxSpin)
+	return ordinaryLead
 }

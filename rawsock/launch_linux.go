@@ -56,9 +56,9 @@ type aimed struct {
 // With SCHED_FIFO, memory that is present is locked too, where that is allowed.
 func NewLaunchpad(c LaunchConfig) *Launchpad {
 	runtime.LockOSThread()
-	p := &Launchpad{lead: c.lead(), wake: -1}
+	p := &Launchpad{wake: -1}
 	p.thread.prepare(c.Limit)
-	if v := os.Getenv("LEAD"); v != "" && !p.thread.reached.FIFO { d, _ := time.ParseDuration(v); p.lead = d }
+	p.lead = c.lead(p.thread.reached.FIFO)
 	return p
 }
 
@@ -198,10 +198,10 @@ func (p *Launchpad) fire(ctx context.Context, fired []Fired) error {
 		a := &p.list[i]
 		now := monotonic()
 		if now < a.at {
-			if err := p.await(ctx, a.at, now); err != nil {
+			var err error
+			if now, err = p.await(ctx, a.at, now); err != nil {
 				return err
 			}
-			now = monotonic()
 		}
 		a.shoot(&fired[i], now)
 	}
@@ -215,12 +215,12 @@ func (a *aimed) shoot(f *Fired, now int64) {
 	f.After = monotonic()
 }
 
-// await sleeps until the lead before an instant and spins from there on. When
-// the launch has spun for long enough, sleep is all.
-func (p *Launchpad) await(ctx context.Context, at, now int64) error {
+// await sleeps until the lead before an instant, spins from there on, and
+// returns the time. When the launch has spun for long enough, sleep is all.
+func (p *Launchpad) await(ctx context.Context, at, now int64) (int64, error) {
 	if time.Duration(at-now) > yieldFrom {
 		if err := p.approach(ctx, at); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	lead := p.lead
@@ -228,6 +228,9 @@ func (p *Launchpad) await(ctx context.Context, at, now int64) error {
 		lead = min(pacingLead, maxSpin-p.spun)
 	}
 	p.sleep(at - int64(lead))
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
 	begin := monotonic()
 	for now = begin; now < at; now = monotonic() {
 		switch left := time.Duration(at - now); {
@@ -238,7 +241,7 @@ func (p *Launchpad) await(ctx context.Context, at, now int64) error {
 		}
 	}
 	p.spun += time.Duration(now - begin)
-	return ctx.Err()
+	return now, nil
 }
 
 // pacingLead is the lead of the second and later shots: more than a wake-up

@@ -30,6 +30,8 @@ type rehearsal struct {
 	router  int // descriptor, of UDP, whose connect() sends nothing
 	ready   bool
 	remote  sockaddr // of the launch
+	info    unix.TCPInfo
+	length  uint32
 }
 
 // open sets the stage for a launch whose shots are aimed. Where it cannot, as
@@ -97,15 +99,21 @@ func (r *rehearsal) dismiss() {
 	}
 }
 
-// play connects once, which is refused at once, looks up the route and touches
-// the first socket of the launch. The next time begins by collecting the
-// refusal.
+// play looks up the route and the neighbour, touches the first socket of the
+// launch by whatever reads it, and connects once, which is refused at once. The
+// next time begins by collecting the refusal.
 func (r *rehearsal) play(now int64) {
 	if !r.ready {
 		return
 	}
+	first := &r.list[0]
+	r.remote = first.to
 	unix.RawSyscall(unix.SYS_CONNECT, uintptr(r.router), uintptr(unsafe.Pointer(&r.remote.bytes)), uintptr(r.remote.len))
-	r.list[0].socket.touch()
+	unix.RawSyscall6(unix.SYS_SENDTO, uintptr(r.router), 0, 0, unix.MSG_CONFIRM|msgProbe, 0, 0)
+	first.socket.touch()
+	r.length = uint32(unsafe.Sizeof(r.info))
+	unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(first.socket.fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(&r.info)), uintptr(unsafe.Pointer(&r.length)), 0)
 	r.shot.shoot(&r.fired, now)
 }
 
@@ -140,3 +148,6 @@ func everyone(addr string) (s sockaddr) {
 	s.set(netip.AddrPortFrom(netip.MustParseAddr(addr), 9))
 	return s
 }
+
+// msgProbe is MSG_PROBE of <linux/socket.h>: with no data nothing is sent.
+const msgProbe = 0x10
