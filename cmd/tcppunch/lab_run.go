@@ -36,7 +36,7 @@ func labRunCommand() *cli.Command {
 			&cli.DurationFlag{Name: "residual-a", Usage: "A compares the clocks wrongly by this much, and says so in the bound"},
 			&cli.IntFlag{Name: "busy", Usage: "processes that keep processors busy meanwhile"},
 			&cli.IntFlag{Name: "trials", Value: 1, Usage: "meetings, each in a network of its own"},
-			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "meetings at a time; more cost precision"},
+			&cli.IntFlag{Name: "parallel", Value: 1, Usage: "meetings at a time; more than half the processors cost precision"},
 			&cli.StringFlag{Name: "keep", Usage: "keep captures, reports and logs of every trial in `DIR`"},
 			jsonFlag(),
 		},

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"tcppunch/captures"
 	"tcppunch/cmd/internal/punch"
@@ -39,8 +40,8 @@ func socketOptions(o punch.SocketOptions) rawsock.Options {
 	return rawsock.Options{TTL: o.TTL, MinTTL: o.MinTTL, SynCount: o.SYNCount}
 }
 
-func (network) Launchpad() punch.Launchpad {
-	return launchpad{rawsock.NewLaunchpad(rawsock.LaunchConfig{})}
+func (network) Launchpad(lead time.Duration) punch.Launchpad {
+	return launchpad{rawsock.NewLaunchpad(rawsock.LaunchConfig{Lead: lead})}
 }
 
 type launchpad struct{ *rawsock.Launchpad }

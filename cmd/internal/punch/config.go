@@ -19,8 +19,9 @@ type Network interface {
 	// Open prepares an active open from a fixed local port. ttl and minTTL are
 	// IP_TTL and IP_MINTTL; 0 leaves the system's default.
 	Open(local netip.AddrPort, o SocketOptions) (Socket, error)
-	// Launchpad prepares the calling goroutine's thread for instants.
-	Launchpad() Launchpad
+	// Launchpad prepares the calling goroutine's thread for instants. It spins
+	// for lead before each.
+	Launchpad(lead time.Duration) Launchpad
 	// Tap captures the TCP and ICMP packets of a local port from now on.
 	Tap(local []netip.AddrPort) (Tap, error)
 }

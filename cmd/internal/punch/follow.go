@@ -21,6 +21,7 @@ func (m *meeting) followAll(ctx context.Context, p plan, runners []*runner) <-ch
 		all.Go(func() {
 			r.failure = m.follow(ctx, p, r)
 			if r.failure == nil {
+				m.stands.Store(true)
 				r.stood = timing.Now()
 				standing <- r
 			}
@@ -48,7 +49,7 @@ func (m *meeting) follow(ctx context.Context, p plan, r *runner) error {
 	}()
 	return m.retry(ctx, p, r, func() Launchpad {
 		if pad == nil {
-			pad = m.cfg.Network.Launchpad()
+			pad = m.cfg.Network.Launchpad(retryLead)
 		}
 		return pad
 	})
@@ -61,7 +62,7 @@ func (m *meeting) retry(ctx context.Context, p plan, r *runner, pad func() Launc
 	for r.failure == nil {
 		err := m.awaitAttempt(ctx, p, r)
 		m.settle(p, r, err)
-		if !refused(err) || r.tries >= m.cfg.Retries || ctx.Err() != nil {
+		if !refused(err) || r.tries >= m.cfg.Retries || m.stands.Load() || ctx.Err() != nil {
 			return err
 		}
 		if m.left(r) < 1+r.options.SYNCount {

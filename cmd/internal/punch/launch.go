@@ -51,7 +51,7 @@ type runner struct {
 // options divides the SYNs that a pair may cost between connect() calls and
 // the kernel's retransmissions.
 func (p plan) options(pair rendezvous.Pair) SocketOptions {
-	o := SocketOptions{SYNCount: max(1, min(mostRetransmissions, pair.SYNs/2))}
+	o := SocketOptions{SYNCount: max(1, min(mostRetransmissions, pair.SYNs/8))}
 	if p.immune(pair) {
 		o.TTL, o.MinTTL = immuneTTL, immuneMinTTL
 	}
@@ -100,7 +100,7 @@ func (m *meeting) firstAndRace(ctx context.Context, p plan, runners []*runner) (
 	}
 	at := p.at.Add(m.cfg.Late)
 	m.trace(Launch, "%d sockets ready, %s to the instant", len(runners), at.Sub(timing.Now()).Round(time.Millisecond))
-	pad := m.cfg.Network.Launchpad()
+	pad := m.cfg.Network.Launchpad(launchLead)
 	m.report.LaunchStep = pointer(pad.Step())
 	first := slices.DeleteFunc(slices.Clone(runners), func(r *runner) bool { return r.round != 1 })
 	if err := m.fire(ctx, p, pad, at, first...); err != nil {

@@ -19,12 +19,13 @@ func (p plan) lowTTLAt() timing.Instant {
 }
 
 // lowTTLGap is how long after that the real SYN follows: when the other side's
-// first one has surely left, however far the clocks are apart.
+// first one has surely left, however far the clocks are apart and however busy
+// that machine is.
 func (p plan) lowTTLGap() time.Duration {
 	if p.likely == 0 {
 		return 300 * time.Millisecond
 	}
-	return 10*time.Millisecond + 2*p.likely
+	return 20*time.Millisecond + 2*p.likely
 }
 
 // lowTTL takes timing out of the game. Both sides send a SYN that opens their
@@ -63,7 +64,7 @@ func (m *meeting) lowTTL(ctx context.Context, p plan, r *runner) error {
 }
 
 func (m *meeting) fireOnce(ctx context.Context, p plan, at timing.Instant, r *runner) error {
-	pad := m.cfg.Network.Launchpad()
+	pad := m.cfg.Network.Launchpad(launchLead)
 	return errors.Join(m.fire(ctx, p, pad, at, r), pad.Close())
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tcppunch/captures"
@@ -51,6 +52,7 @@ type meeting struct {
 	anchors  [2]Socket    // keep the port of the punch and the spare one ours
 	held     []probe.Held // STUN connections, which keep the mappings alive
 	schedule rendezvous.Schedule
+	stands   atomic.Bool // TCP stands on one of the sockets
 	capture  *Capture
 	shown    *captures.Handshake
 }

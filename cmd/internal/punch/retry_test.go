@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"tcppunch/cmd/internal/rendezvous"
 	"tcppunch/timing"
 )
 
@@ -14,6 +15,22 @@ func TestRetriesFallOnCommonInstants(t *testing.T) {
 		at := p.retryAt(now, 3)
 		if wait := at.Sub(now); wait <= 0 || wait > 2*pitch || at.Sub(p.at)%pitch != 0 {
 			t.Errorf("%s after the instant the retry waits %s", late, wait)
+		}
+	}
+}
+
+func TestRetriesLeaveTheSecondRoundAlone(t *testing.T) {
+	p := plan{at: timing.Instant(time.Hour), likely: time.Millisecond, sweeps: true, bound: time.Millisecond,
+		pairs: []rendezvous.Pair{{Local: rendezvous.Candidate{Spare: true}}}}
+	from, to := p.secondRound()
+	if from >= p.lowTTLAt() || to <= p.lowTTLAt().Add(p.lowTTLGap()) {
+		t.Fatalf("the second round is from %s to %s, and its SYNs leave at %s and %s later", from.Sub(p.at), to.Sub(p.at), p.lowTTLAt().Sub(p.at), p.lowTTLGap())
+	}
+	for now := p.at; now < to.Add(pitch); now = now.Add(333 * time.Microsecond) {
+		for n := range 5 {
+			if at := p.retryAt(now, n); at <= now || at >= from && at < to.Add(-pitch/2) {
+				t.Fatalf("%s after the instant, try %d is due after %s", now.Sub(p.at), n, at.Sub(p.at))
+			}
 		}
 	}
 }

@@ -21,9 +21,9 @@ const CoordinatorSource = "coordinator"
 const HostSYNs = 2
 
 // SpareSYNs is how many SYNs of the budget are kept for the spare port: one
-// that opens the own NAT, one that goes to the peer, and the retransmissions of
-// both.
-const SpareSYNs = 4
+// that opens the own NAT, one that goes to the peer, the retransmissions of
+// both, and some retries in case the peer was late.
+const SpareSYNs = 8
 
 // Party is one peer as the schedule sees it.
 type Party struct {
