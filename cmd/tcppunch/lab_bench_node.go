@@ -222,7 +222,9 @@ func benchBursts(ctx context.Context, out io.Writer, local, remote netip.AddrPor
 	burst := func(variant string) (time.Duration, error) {
 		switch variant {
 		case "unprepared":
-			return lab.UnpreparedBurst(local, remote, syns)
+			return unpreparedBurst(local, remote, syns)
+		case "bare":
+			return lab.BareBurst(local, remote, syns)
 		case "sendmmsg":
 			return lab.CraftedBurst(local, remote, syns)
 		}
@@ -239,6 +241,29 @@ func benchBursts(ctx context.Context, out io.Writer, local, remote netip.AddrPor
 		}
 	}
 	return json.NewEncoder(out).Encode(times)
+}
+
+// unpreparedBurst makes the same sockets as preparedBurst, but within the time
+// that counts.
+func unpreparedBurst(local, remote netip.AddrPort, n int) (time.Duration, error) {
+	sockets := make([]*rawsock.Socket, 0, n)
+	defer func() {
+		for _, s := range sockets {
+			s.Close()
+		}
+	}()
+	begin := timing.Now()
+	for i := range n {
+		s, err := rawsock.Open(netip.AddrPortFrom(local.Addr(), local.Port()+uint16(i)), rawsock.Options{})
+		if err != nil {
+			return 0, err
+		}
+		sockets = append(sockets, s)
+		if err := s.Connect(remote); err != nil {
+			return 0, err
+		}
+	}
+	return timing.Now().Sub(begin), nil
 }
 
 // preparedBurst launches sockets that stand ready, and times it from the first

@@ -97,12 +97,16 @@ func percentiles(values []int64) Percentiles {
 }
 
 // benchRounds is how many pieces a measurement is cut into, so that conditions
-// alternate and a disturbance from outside meets all of them.
-const benchRounds = 5
+// alternate and a disturbance from outside meets all of them; a piece has at
+// least so many launches of a variant.
+const (
+	benchRounds = 5
+	benchPiece  = 20
+)
 
 // rounds cuts the launches of a variant into pieces of nearly the same size.
 func (c BenchConfig) rounds() []int {
-	n := min(benchRounds, c.Launches)
+	n := min(benchRounds, max(c.Launches/benchPiece, 1))
 	list := make([]int, n)
 	for i := range list {
 		list[i] = (i+1)*c.Launches/n - i*c.Launches/n
@@ -158,8 +162,10 @@ func (t *benchTally) condition(busy int) BenchCondition {
 	return c
 }
 
-// BurstVariants are the ways of sending many SYNs that are compared.
-var BurstVariants = []string{"unprepared", "prepared", "sendmmsg"}
+// BurstVariants are the ways of sending many SYNs that are compared: the same
+// sockets made at the instant and before it; the least that a program can do at
+// the instant, which is socket, bind and connect; and crafted SYNs.
+var BurstVariants = []string{"unprepared", "bare", "prepared", "sendmmsg"}
 
 // BurstConfig says how many SYNs to send, and how often. All is required.
 type BurstConfig struct {
@@ -175,6 +181,7 @@ type BurstDocument struct {
 	BurstTimes
 	// The quotients of the medians.
 	UnpreparedToPrepared float64 `json:"unprepared_to_prepared"`
+	BareToPrepared       float64 `json:"bare_to_prepared"`
 	PreparedToSendmmsg   float64 `json:"prepared_to_sendmmsg"`
 }
 
@@ -194,5 +201,6 @@ func (d *BurstDocument) conclude() {
 	}
 	prepared := float64(d.Median["prepared"])
 	d.UnpreparedToPrepared = float64(d.Median["unprepared"]) / prepared
+	d.BareToPrepared = float64(d.Median["bare"]) / prepared
 	d.PreparedToSendmmsg = prepared / float64(d.Median["sendmmsg"])
 }

@@ -16,9 +16,9 @@ import (
 // The two rivals of a prepared burst, without anything of ours around the
 // system calls. Both take IPv4 only.
 
-// UnpreparedBurst makes, binds and connects n sockets, one after the other, as
-// a program does that has prepared nothing, and says how long that took.
-func UnpreparedBurst(local netip.AddrPort, remote netip.AddrPort, n int) (time.Duration, error) {
+// BareBurst makes, binds and connects n sockets, one after the other, without
+// any option, and says how long that took.
+func BareBurst(local netip.AddrPort, remote netip.AddrPort, n int) (time.Duration, error) {
 	from := unix.SockaddrInet4{Addr: local.Addr().As4(), Port: int(local.Port())}
 	to := unix.SockaddrInet4{Addr: remote.Addr().As4(), Port: int(remote.Port())}
 	sockets := make([]int, 0, n)

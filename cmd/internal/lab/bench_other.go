@@ -18,8 +18,8 @@ func BenchBurst(context.Context, BurstConfig) (BurstDocument, error) {
 	return BurstDocument{}, errPlatform
 }
 
-// UnpreparedBurst needs Linux.
-func UnpreparedBurst(_, _ netip.AddrPort, _ int) (time.Duration, error) { return 0, errPlatform }
+// BareBurst needs Linux.
+func BareBurst(_, _ netip.AddrPort, _ int) (time.Duration, error) { return 0, errPlatform }
 
 // CraftedBurst needs Linux.
 func CraftedBurst(_, _ netip.AddrPort, _ int) (time.Duration, error) { return 0, errPlatform }

@@ -1,0 +1,82 @@
+package lab
+
+import (
+	"encoding/json"
+	"net/netip"
+	"testing"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+
+	"tcppunch/rawsock"
+)
+
+func TestBenchLaunchMeasuresEveryVariantInEachCondition(t *testing.T) {
+	status, out, said := run(t, "", "lab", "bench", "launch", "--launches", "10", "--busy", "1", "--json")
+	var d BenchDocument
+	if err := json.Unmarshal([]byte(out), &d); status != 0 || err != nil {
+		t.Fatalf("status %d, %v: %s%s", status, err, out, said)
+	}
+	if len(d.Conditions) != 2 || d.Conditions[0].Busy != 0 || d.Conditions[1].Busy != 1 {
+		t.Fatalf("got conditions %+v, want idle and beside one busy process", d.Conditions)
+	}
+	for _, c := range d.Conditions {
+		for i, r := range c.Variants {
+			if r.Variant != BenchVariants[i] || r.Missed > d.Launches || r.Lateness.P50 == nil {
+				t.Errorf("beside %d: got %+v, want %s measured", c.Busy, r, BenchVariants[i])
+				continue
+			}
+			if *r.Lateness.P50 < 0 {
+				t.Errorf("beside %d: %s left %d ns before the instant", c.Busy, r.Variant, -*r.Lateness.P50)
+			}
+		}
+	}
+	idle := d.Conditions[0].Variants
+	if p := privileges(t, idle[3]); p.FIFO && *idle[3].Lateness.P50 > *idle[0].Lateness.P50 {
+		t.Errorf("idle, in real time: p50 %d ns, later than the %d ns of a timer", *idle[3].Lateness.P50, *idle[0].Lateness.P50)
+	}
+}
+
+func privileges(t *testing.T, r BenchResult) (p rawsock.Privileges) {
+	t.Helper()
+	if err := json.Unmarshal(r.Privileges, &p); err != nil || p.Step == rawsock.StepUnknown {
+		t.Errorf("%s: privileges %s, %v", r.Variant, r.Privileges, err)
+	}
+	return p
+}
+
+func TestPreparedBurstIsFasterThanAnUnpreparedOne(t *testing.T) {
+	status, out, said := run(t, "", "lab", "bench", "burst", "--syns", "200", "--rounds", "15", "--json")
+	var d BurstDocument
+	if err := json.Unmarshal([]byte(out), &d); status != 0 || err != nil {
+		t.Fatalf("status %d, %v: %s%s", status, err, out, said)
+	}
+	for _, v := range BurstVariants {
+		if len(d.Elapsed[v]) != 15 {
+			t.Errorf("%s: got %d bursts, want 15", v, len(d.Elapsed[v]))
+		}
+	}
+	if d.UnpreparedToPrepared < 1.2 {
+		t.Errorf("unprepared takes %.2f times as long as prepared, want clearly more", d.UnpreparedToPrepared)
+	}
+}
+
+func TestCraftedSYNIsOne(t *testing.T) {
+	from, to := netip.MustParseAddrPort("198.51.100.1:20001"), netip.MustParseAddrPort("203.0.113.1:7000")
+	sent := craftSYN(from, to, 77)
+	p := gopacket.NewPacket(sent[:], layers.LayerTypeIPv4, gopacket.Default)
+	ip, _ := p.NetworkLayer().(*layers.IPv4)
+	tcp, _ := p.TransportLayer().(*layers.TCP)
+	if tcp == nil || !tcp.SYN || tcp.ACK || tcp.Seq != 77 || tcp.SrcPort != 20001 || len(tcp.Options) != 5 {
+		t.Fatalf("got %v", p)
+	}
+	claimed := tcp.Checksum
+	tcp.SetNetworkLayerForChecksum(ip)
+	again := gopacket.NewSerializeBuffer()
+	if err := gopacket.SerializeLayers(again, gopacket.SerializeOptions{ComputeChecksums: true}, tcp); err != nil {
+		t.Fatal(err)
+	}
+	if tcp.Checksum != claimed {
+		t.Errorf("got checksum %#04x, want %#04x", claimed, tcp.Checksum)
+	}
+}
