@@ -76,6 +76,27 @@ func (m *meeting) retry(ctx context.Context, p plan, r *runner, pad func() Launc
 	return r.failure
 }
 
+// awaitOutcome waits for the outcome of the SYN that is under way. Where the
+// budget does not stretch to its retransmissions, it waits only until the first
+// one would leave; TCP_SYNCNT cannot forbid that one.
+func (m *meeting) awaitOutcome(ctx context.Context, r *runner) error {
+	if m.left(r) >= r.options.SYNCount {
+		return r.socket.Wait(ctx)
+	}
+	soon, cancel := context.WithTimeout(ctx, beforeRetransmission)
+	defer cancel()
+	err := r.socket.Wait(soon)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		r.socket.Close()
+		return fmt.Errorf("%w: %w", errBudget, err)
+	}
+	return err
+}
+
+// beforeRetransmission is less than the initial retransmission time-out of 1 s
+// (RFC 6298 section 2).
+const beforeRetransmission = 900 * time.Millisecond
+
 // left is how many SYNs the runner may still send.
 func (m *meeting) left(r *runner) int {
 	called, retransmitted := r.socket.SYNs()
@@ -87,7 +108,7 @@ func (m *meeting) left(r *runner) int {
 // resets in the network's name, immunity does harm.
 func (m *meeting) awaitAttempt(ctx context.Context, p plan, r *runner) error {
 	if r.options.MinTTL == 0 || r.round != 1 {
-		return r.socket.Wait(ctx)
+		return m.awaitOutcome(ctx, r)
 	}
 	soon, cancel := context.WithTimeout(ctx, max(0, p.at.Add(m.cfg.Late+immuneFor).Sub(timing.Now())))
 	defer cancel()
@@ -99,7 +120,7 @@ func (m *meeting) awaitAttempt(ctx context.Context, p plan, r *runner) error {
 	if err := r.socket.Set(r.options); err != nil {
 		return err
 	}
-	return r.socket.Wait(ctx)
+	return m.awaitOutcome(ctx, r)
 }
 
 // immuneFor leaves a peer that is late by half a second its chance, and ends

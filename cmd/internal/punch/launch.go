@@ -108,8 +108,10 @@ func (m *meeting) firstAndRace(ctx context.Context, p plan, runners []*runner) (
 	}
 	won := make(chan *nominated, 1)
 	go func() { won <- m.race(ctx, p, runners) }()
-	err := pad.Close()
-	return <-won, err
+	if err := pad.Close(); err != nil {
+		m.trace(Launch, "the thread was not given back as it was: %v", err)
+	}
+	return <-won, nil
 }
 
 // checkClock looks for what has happened to the clocks since they were

@@ -89,7 +89,7 @@ func Agree(a, b Party, terms Terms) (Schedule, error) {
 	}
 	pairs := s.For(low.Key)
 	if len(pairs) == 0 {
-		return Schedule{}, fmt.Errorf("%w: the peers share no address family that both can use", ErrInfeasible)
+		return Schedule{}, fmt.Errorf("%w: the peers share no address family that both can use, or the budget allows no SYN", ErrInfeasible)
 	}
 	s.Expected = expected(pairs)
 	err := s.settleInstant(terms)
@@ -189,22 +189,51 @@ func (s Schedule) For(key KeyID) []Pair {
 	for _, local := range own.Candidates {
 		for _, remote := range peer.Candidates {
 			if local.Kind == remote.Kind && local.Spare == remote.Spare && local.Addr.Addr().Is4() == remote.Addr.Addr().Is4() {
-				pairs = append(pairs, Pair{local, remote, s.syns(local)})
+				pairs = append(pairs, Pair{Local: local, Remote: remote})
 			}
 		}
 	}
 	slices.SortStableFunc(pairs, func(a, b Pair) int { return cmp.Compare(rank(a), rank(b)) })
-	return pairs
+	return allot(pairs, s.Budget)
 }
 
-func (s Schedule) syns(c Candidate) int {
+// allot divides the budget: host and spare pairs get their small shares, the
+// others an equal part of the rest. What the budget does not stretch to is
+// dropped, from the end: first the spare ports, which come into play last.
+func allot(pairs []Pair, budget int) []Pair {
+	for len(pairs) > 0 {
+		fixed, others := 0, 0
+		for i := range pairs {
+			pairs[i].SYNs = share(pairs[i].Local)
+			fixed += pairs[i].SYNs
+			if pairs[i].SYNs == 0 {
+				others++
+			}
+		}
+		spare := pairs[len(pairs)-1].Local.Spare
+		if each := (budget - fixed) / max(others, 1); fixed <= budget && (others == 0 || each >= 1) && (!spare || 2*fixed <= budget) {
+			for i := range pairs {
+				if pairs[i].SYNs == 0 {
+					pairs[i].SYNs = each
+				}
+			}
+			return pairs
+		}
+		pairs = pairs[:len(pairs)-1]
+	}
+	return nil
+}
+
+// share is the fixed part of the budget that a pair gets, or 0 where it gets
+// what is left.
+func share(c Candidate) int {
 	switch {
 	case c.Kind == Host:
-		return min(HostSYNs, s.Budget)
+		return HostSYNs
 	case c.Spare:
-		return min(SpareSYNs, s.Budget/2)
+		return SpareSYNs
 	}
-	return s.Budget - min(SpareSYNs, s.Budget/2)
+	return 0
 }
 
 func rank(p Pair) int {

@@ -159,7 +159,7 @@ func TestHostAddressesCostFewSYNsAndGoFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	pairs := s.For("a")
-	if len(pairs) != 2 || pairs[0].Remote.Kind != Host || pairs[0].SYNs != HostSYNs || pairs[1].SYNs != 100-SpareSYNs {
+	if len(pairs) != 2 || pairs[0].Remote.Kind != Host || pairs[0].SYNs != HostSYNs || pairs[1].SYNs != 100-HostSYNs {
 		t.Errorf("got %+v", pairs)
 	}
 }
@@ -214,5 +214,40 @@ func TestOfferIsValidOnlyForItsRecipientAndIntroduction(t *testing.T) {
 	signed.Payload = append(slices.Clone(signed.Payload), ' ')
 	if _, err := signed.Open(maker.ID(), "bob", "session"); !errors.Is(err, ErrSignature) {
 		t.Errorf("changed payload: got %v, want ErrSignature", err)
+	}
+}
+
+func TestPairsShareTheBudget(t *testing.T) {
+	spare := func(addr string) Candidate {
+		c := reflexive(addr)
+		c.Spare = true
+		return c
+	}
+	a := []Candidate{reflexive("198.51.100.1:1"), reflexive("[2001:db8::1]:1"), host("192.168.1.2:1"), spare("198.51.100.1:2"), spare("[2001:db8::1]:2")}
+	b := []Candidate{reflexive("198.51.100.1:3"), reflexive("[2001:db8::2]:3"), host("192.168.1.3:3"), spare("198.51.100.1:4"), spare("[2001:db8::2]:4")}
+	for _, test := range []struct {
+		budget int
+		want   []int // SYNs by pair: host, IPv6, IPv4, spares
+	}{
+		{100, []int{2, 41, 41, 8, 8}},
+		{36, []int{2, 9, 9, 8, 8}},
+		{35, []int{2, 12, 12, 8}}, // no more than half for what may not be needed
+		{10, []int{2, 4, 4}},
+		{4, []int{2, 1, 1}},
+		{3, []int{2, 1}},
+		{1, nil},
+	} {
+		s, err := Agree(party("a", Offer{Candidates: a, Budget: test.budget}), party("b", Offer{Candidates: b, Budget: test.budget}), terms)
+		var got []int
+		sum := 0
+		if err == nil {
+			for _, p := range s.For("b") {
+				got = append(got, p.SYNs)
+				sum += p.SYNs
+			}
+		}
+		if !slices.Equal(got, test.want) || sum > test.budget {
+			t.Errorf("budget %d: got %v (%v), want %v", test.budget, got, err, test.want)
+		}
 	}
 }
