@@ -266,16 +266,6 @@ func (n Node) addresses() []netip.Addr {
 	return list
 }
 
-// has says whether the node has an address of the family.
-func (n Node) has(ipv6 bool) bool {
-	for _, a := range n.addresses() {
-		if a.Is6() == ipv6 {
-			return true
-		}
-	}
-	return false
-}
-
 // halfLoss is the loss of each of two links that together lose the given share.
 func halfLoss(loss float64) float64 { return 1 - math.Sqrt(1-loss) }
 
