@@ -46,16 +46,23 @@ func TestCacheSparesPublicServersInTheNextRun(t *testing.T) {
 	if err != nil || p.asked != publicSamples {
 		t.Fatalf("asked %d times, %v, want %d", p.asked, err, publicSamples)
 	}
-	// The next process has a timescale of its own, an hour wrong.
+	// The next process has a timescale of its own, an hour wrong, and finds
+	// answers a minute old.
 	p.clock = NewClock(time.Hour, 0)
-	again, err := Sync(t.Context(), p.clock, []Source{ranOnce(file, p, "boot")}, 8, 0)
+	next := ranOnce(file, p, "boot")
+	next.load(Now())
+	for i := range next.entry.Samples {
+		kept := &next.entry.Samples[i]
+		kept.At, kept.Reference = kept.At.Add(-time.Minute), kept.Reference.Add(-time.Minute)
+	}
+	again, err := Sync(t.Context(), p.clock, []Source{next}, 8, 0)
 	if err != nil || p.asked != publicSamples {
 		t.Fatalf("asked %d times in all, %v, want %d", p.asked, err, publicSamples)
 	}
 	if d := (again.Offset + time.Hour - first.Offset).Abs(); d > 200*us {
 		t.Errorf("offset: got %v and then %v against an hour more", first.Offset, again.Offset)
 	}
-	if again.Bound <= first.Bound || again.Servers[0].Samples != publicSamples || *again.Servers[0].Age <= *first.Servers[0].Age {
+	if again.Bound <= first.Bound || again.Servers[0].Samples != publicSamples || *again.Servers[0].Age < time.Minute {
 		t.Errorf("the bound did not grow with age: %+v, then %+v", first.Servers[0], again.Servers[0])
 	}
 }
