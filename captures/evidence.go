@@ -31,7 +31,11 @@ func (f *facts) evidence(h Handshake) []Evidence {
 	}
 	f.tellEstablished(&e, h)
 	for _, n := range h.NAT {
-		e.add(f.segments[0], "Between two vantage points %s's %s is rewritten: %s inside, %s outside.", name(n.Side), strings.Join(n.Rewrites, " and "), n.Inside, n.Outside)
+		shown := f.segments[0]
+		if f.has(f.syn, n.Side) {
+			shown = f.segments[f.syn[n.Side]]
+		}
+		e.add(shown, "Between two vantage points %s's %s is rewritten: %s inside, %s outside.", name(n.Side), strings.Join(n.Rewrites, " and "), n.Inside, n.Outside)
 	}
 	return e
 }
