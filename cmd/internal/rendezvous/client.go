@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"tcppunch/timing"
 )
@@ -88,6 +90,7 @@ func (c *Client) read() {
 	for {
 		m, err := readFrame(c.conn)
 		arrived := timing.Now()
+		m.tame()
 		if err != nil {
 			c.reason = &Error{KindLost, fmt.Sprintf("the connection to the coordinator ended: %v", err)}
 			return
@@ -107,6 +110,29 @@ func (c *Client) read() {
 			return
 		}
 	}
+}
+
+// tame makes the coordinator's sentences safe for a terminal: they are bounded,
+// and hold no control characters.
+func (m *message) tame() {
+	if m.Waiting != nil {
+		m.Waiting.Reason = printable(m.Waiting.Reason)
+	}
+	if m.Error != nil {
+		m.Error.Message = printable(m.Error.Message)
+	}
+}
+
+const maxSentence = 500 // bytes
+
+func printable(s string) string {
+	s = s[:min(len(s), maxSentence)]
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }
 
 func (c *Client) deliver(s timing.Sample) {
@@ -214,7 +240,7 @@ func (c *Client) Meet(ctx context.Context, peer string, key KeyID) (Presence, er
 			return Presence{}, err
 		case m.Waiting != nil:
 			c.lastTold.Store(m.Waiting.Reason)
-		case m.Present != nil:
+		case m.Present != nil && m.Present.Peer == peer:
 			return *m.Present, nil
 		default:
 			return Presence{}, errOutOfTurn

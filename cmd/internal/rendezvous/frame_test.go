@@ -53,3 +53,11 @@ func FuzzOpenOffer(f *testing.F) {
 		}
 	})
 }
+
+func TestACoordinatorsWordsCannotHarmATerminal(t *testing.T) {
+	m := message{Waiting: &waiting{"\x1b[2Jgone\n"}, Error: &Error{KindBusy, strings.Repeat("é", 600) + "\a"}}
+	m.tame()
+	if m.Waiting.Reason != "\ufffd[2Jgone\ufffd" || len(m.Error.Message) > maxSentence+3 || strings.ContainsAny(m.Error.Message, "\a\x1b") {
+		t.Errorf("got %q and %q", m.Waiting.Reason, m.Error.Message)
+	}
+}
