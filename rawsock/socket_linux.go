@@ -181,6 +181,12 @@ func (s *Socket) Wait(ctx context.Context) error {
 	return err
 }
 
+// Established reports, without waiting, whether the connection stands.
+func (s *Socket) Established() bool {
+	over, err := s.outcome()
+	return over && err == nil
+}
+
 func (s *Socket) waitWritable() error {
 	var result error
 	err := s.raw.Write(func(uintptr) (over bool) {

@@ -30,6 +30,9 @@ func (*Socket) Connect(netip.AddrPort) error { return errPlatform }
 // Wait is not available on this system.
 func (*Socket) Wait(context.Context) error { return errPlatform }
 
+// Established is always false.
+func (*Socket) Established() bool { return false }
+
 // Conn is not available on this system.
 func (*Socket) Conn() (net.Conn, error) { return nil, errPlatform }
 

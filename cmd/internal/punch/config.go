@@ -38,6 +38,7 @@ type Socket interface {
 	Local() netip.AddrPort
 	Connect(remote netip.AddrPort) error
 	Wait(ctx context.Context) error
+	Established() bool // without waiting
 	Set(SocketOptions) error
 	Conn() (net.Conn, error)
 	SYNs() (called, retransmitted int)

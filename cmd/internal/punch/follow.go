@@ -22,7 +22,9 @@ func (m *meeting) followAll(ctx context.Context, p plan, runners []*runner) <-ch
 			r.failure = m.follow(ctx, p, r)
 			if r.failure == nil {
 				m.stands.Store(true)
-				r.stood = timing.Now()
+				if r.stood == 0 {
+					r.stood = timing.Now()
+				}
 				standing <- r
 			}
 		})
