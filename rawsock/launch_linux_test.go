@@ -72,25 +72,38 @@ func TestLaunchLeavesNothingBehind(t *testing.T) {
 		if err := pad.Close(); err != nil {
 			t.Fatal(err)
 		}
-		awaitUnlocked(t)
+		awaitRest(t)
 		if after := schedulingNow(t); after != before {
 			t.Errorf("limit %v, reached %+v: got %+v afterwards, want %+v as before", limit, reached, after, before)
 		}
 	}
 }
 
-// awaitUnlocked waits for the memory lock that lingers after a launch.
-func awaitUnlocked(t *testing.T) {
+// awaitRest waits until the memory lock and the collector's rest have ended,
+// which linger after a launch.
+func awaitRest(t *testing.T) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(10 * lockLingers); memoryIsLocked(); {
+	for deadline := time.After(10 * lockLingers); lingering(); {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("the memory is still locked %v after the launch", 10*lockLingers)
+			t.Fatalf("the launch lingers after %v", 10*lockLingers)
 		}
 	}
+}
+
+func lingering() bool {
+	for _, s := range []*shared{&memory, &collector} {
+		s.Lock()
+		busy := s.linger != nil
+		s.Unlock()
+		if busy {
+			return true
+		}
+	}
+	return false
 }
 
 func TestLaunchReachesWhatTheSystemGrants(t *testing.T) {
@@ -144,7 +157,7 @@ func TestLaunchDegradesToSpinningForAnOrdinaryUser(t *testing.T) {
 	if limits := (unix.Rlimit{}); unix.Getrlimit(unix.RLIMIT_RTPRIO, &limits) == nil && limits.Cur == 0 && (got.FIFO || got.Step == StepUnknown) {
 		t.Errorf("got %+v without capabilities, want to spin", got)
 	}
-	if after != before {
+	if after.attr != before.attr || after.slack != before.slack {
 		t.Errorf("got %+v afterwards, want %+v as before", after, before)
 	}
 	if f := launched.Shots[0]; f.Err != nil || f.Before == 0 {

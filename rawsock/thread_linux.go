@@ -134,11 +134,22 @@ func (t *thread) restore() error {
 
 // memory and collector belong to the process, so that the Launchpads in it
 // share them: the first changes and the last restores.
-var memory, collector struct {
+var memory, collector shared
+
+type shared struct {
 	sync.Mutex
 	users  int
 	was    int         // collector: GOGC
-	linger *time.Timer // memory: unlocks it
+	linger *time.Timer // unlocks the memory, or starts the collector again
+}
+
+// endLinger keeps the state for a new user. A timer that has fired already
+// finds that there is one.
+func (s *shared) endLinger() {
+	if s.linger != nil {
+		s.linger.Stop()
+		s.linger = nil
+	}
 }
 
 // lockLingers is how long memory stays locked after its last user. To lock or
@@ -146,13 +157,18 @@ var memory, collector struct {
 // and just after a launch there is no time for that; nor between two.
 const lockLingers = time.Second
 
+// quietLingers is how long the collector rests after its last user. It has
+// work to catch up with, several milliseconds on a machine with one processor,
+// and the connection that was launched comes first.
+const quietLingers = 250 * time.Millisecond
+
 // lockMemory locks the pages that are present, and those that are mapped now
 // when they are first touched. Without MCL_ONFAULT all of the heap's reserve
 // would be brought in; without MCL_FUTURE nothing can fail later for the limit.
 func lockMemory() bool {
 	memory.Lock()
 	defer memory.Unlock()
-	if memory.users == 0 && !(memory.linger != nil && memory.linger.Stop()) {
+	if memory.users == 0 && memory.linger == nil {
 		if memoryIsLocked() {
 			return false // somebody else's business, and munlockall would undo it
 		}
@@ -161,6 +177,7 @@ func lockMemory() bool {
 		}
 	}
 	memory.users++
+	memory.endLinger()
 	return true
 }
 
@@ -200,10 +217,11 @@ func (p *Launchpad) hush() {
 	p.quiet = true
 	collector.Lock()
 	defer collector.Unlock()
-	if collector.users == 0 {
+	if collector.users == 0 && collector.linger == nil {
 		collector.was = debug.SetGCPercent(-1)
 	}
 	collector.users++
+	collector.endLinger()
 }
 
 // speak undoes hush.
@@ -215,6 +233,15 @@ func (p *Launchpad) speak() {
 	collector.Lock()
 	defer collector.Unlock()
 	if collector.users--; collector.users == 0 {
+		collector.linger = time.AfterFunc(quietLingers, endQuiet)
+	}
+}
+
+func endQuiet() {
+	collector.Lock()
+	defer collector.Unlock()
+	if collector.users == 0 {
 		debug.SetGCPercent(collector.was)
 	}
+	collector.linger = nil
 }

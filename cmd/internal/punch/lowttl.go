@@ -63,10 +63,22 @@ func (m *meeting) lowTTL(ctx context.Context, p plan, r *runner) error {
 	return m.fireOnce(ctx, p, ready, r)
 }
 
+// fireOnce leaves the processors alone until shortly before the instant: by then
+// another round may have connected.
 func (m *meeting) fireOnce(ctx context.Context, p plan, at timing.Instant, r *runner) error {
+	timer := time.NewTimer(at.Add(-padTakes).Sub(timing.Now()))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	pad := m.cfg.Network.Launchpad(launchLead)
 	return errors.Join(m.fire(ctx, p, pad, at, r), pad.Close())
 }
+
+// padTakes is how long before an instant a thread begins to prepare for it.
+const padTakes = 40 * time.Millisecond
 
 // awaitQuiet waits until an instant by which nothing should have happened. An
 // answer that comes all the same ends the round.
