@@ -286,10 +286,6 @@ func (a *aimed) failure(shot Shot) error {
 	return nil
 }
 
-// Yield lets other threads of the same processor run first, such as the peer's
-// on a machine with one.
-func (p *Launchpad) Yield() { unix.RawSyscallNoError(unix.SYS_SCHED_YIELD, 0, 0, 0) }
-
 // Close gives the thread back as it was, and unlocks the goroutine from it.
 // Where the system does not take a privilege back the goroutine stays locked,
 // so that the thread ends with it, and the error tells.

@@ -17,9 +17,6 @@ func (*Launchpad) Privileges() Privileges { return Privileges{} }
 // Launch always fails with errors.ErrUnsupported.
 func (*Launchpad) Launch(context.Context, int64, []Shot) ([]Fired, error) { return nil, errPlatform }
 
-// Yield does nothing.
-func (*Launchpad) Yield() {}
-
 // Close does nothing.
 func (*Launchpad) Close() error { return nil }
 

@@ -53,8 +53,6 @@ type Launchpad interface {
 	Launch(ctx context.Context, at timing.Instant, shots []Shot) ([]Fired, error)
 	// Step says how far the system let the thread be prepared.
 	Step() string
-	// Yield lets other threads of the same processor run first.
-	Yield()
 	Close() error
 }
 

@@ -106,9 +106,7 @@ func (m *meeting) firstAndRace(ctx context.Context, p plan, runners []*runner) (
 	if err := m.fire(ctx, p, pad, at, first...); err != nil {
 		return nil, errors.Join(err, pad.Close())
 	}
-	if m.glance(first) {
-		pad.Yield() // to a peer on this processor, which cannot have noticed yet
-	}
+	m.glance(first)
 	won := make(chan *nominated, 1)
 	go func() { won <- m.race(ctx, p, runners) }()
 	if err := pad.Close(); err != nil {
@@ -119,17 +117,16 @@ func (m *meeting) firstAndRace(ctx context.Context, p plan, runners []*runner) (
 
 // glance looks for connections that stand at once, as they do between two hosts
 // on one wire: it takes longer to give the thread back and to wake another one.
-func (m *meeting) glance(runners []*runner) bool {
+func (m *meeting) glance(runners []*runner) {
 	for until := timing.Now().Add(glanceFor); timing.Now() < until; {
 		for _, r := range runners {
 			if r.failure == nil && r.socket.Established() {
 				r.stood = timing.Now()
 				m.stands.Store(true)
-				return true
+				return
 			}
 		}
 	}
-	return false
 }
 
 const glanceFor = 100 * time.Microsecond
