@@ -38,15 +38,7 @@ func Direct(ctx context.Context, cfg Config, appointment Appointment) (Result, e
 	}
 	m := &meeting{cfg: cfg, keys: keys, report: newReport(cfg.Peer)}
 	defer m.close()
-	conn, err := m.runDirect(ctx, appointment.Remote)
-	var no *failed
-	switch {
-	case errors.As(err, &no):
-		m.report.fail(no.cause, no.text)
-	case err != nil:
-		return Result{}, err
-	}
-	return m.result(conn), nil
+	return m.conclude(m.runDirect(ctx, appointment.Remote))
 }
 
 func (m *meeting) runDirect(ctx context.Context, remote netip.AddrPort) (net.Conn, error) {

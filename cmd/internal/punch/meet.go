@@ -62,7 +62,12 @@ type meeting struct {
 func Meet(ctx context.Context, cfg Config) (Result, error) {
 	m := &meeting{cfg: cfg, report: newReport(cfg.Peer)}
 	defer m.close()
-	conn, err := m.run(ctx)
+	return m.conclude(m.run(ctx))
+}
+
+// conclude makes a report of a failed meeting, and keeps errors for what could
+// not be carried out.
+func (m *meeting) conclude(conn net.Conn, err error) (Result, error) {
 	var no *failed
 	switch {
 	case errors.As(err, &no):
@@ -70,11 +75,7 @@ func Meet(ctx context.Context, cfg Config) (Result, error) {
 	case err != nil:
 		return Result{}, err
 	}
-	return m.result(conn), nil
-}
-
-func (m *meeting) result(conn net.Conn) Result {
-	return Result{Report: m.report, Conn: conn, Capture: m.capture, Handshake: m.shown}
+	return Result{Report: m.report, Conn: conn, Capture: m.capture, Handshake: m.shown}, nil
 }
 
 func (m *meeting) run(ctx context.Context) (net.Conn, error) {
