@@ -57,6 +57,7 @@ func (m *meeting) lowTTL(ctx context.Context, p plan, r *runner) error {
 	if !p.sweeps {
 		return r.socket.Set(r.options)
 	}
+	m.settle(p, r, context.Canceled)
 	if err := m.replace(r); err != nil {
 		return err
 	}

@@ -49,12 +49,11 @@ type meeting struct {
 	welcome  rendezvous.Welcome
 	presence rendezvous.Presence
 
-	anchors  [2]Socket    // keep the port of the punch and the spare one ours
-	held     []probe.Held // STUN connections, which keep the mappings alive
-	schedule rendezvous.Schedule
-	stands   atomic.Bool // TCP stands on one of the sockets
-	capture  *Capture
-	shown    *captures.Handshake
+	anchors [2]Socket    // keep the port of the punch and the spare one ours
+	held    []probe.Held // STUN connections, which keep the mappings alive
+	stands  atomic.Bool  // TCP stands on one of the sockets
+	capture *Capture
+	shown   *captures.Handshake
 }
 
 // Meet carries out a meeting through a coordinator. The error is for what
@@ -305,11 +304,11 @@ func (m *meeting) agree(ctx context.Context, own rendezvous.Offer) (plan, error)
 	}
 	m.peerNAT(theirs)
 	terms := rendezvous.Terms{Present: m.presence.At, Agreed: agreed.At}
-	m.schedule, err = rendezvous.Agree(rendezvous.Party{Key: m.cfg.Identity.ID(), Offer: own}, rendezvous.Party{Key: m.presence.Key, Offer: theirs}, terms)
+	schedule, err := rendezvous.Agree(rendezvous.Party{Key: m.cfg.Identity.ID(), Offer: own}, rendezvous.Party{Key: m.presence.Key, Offer: theirs}, terms)
 	if err != nil {
 		return plan{}, unschedulable(err)
 	}
-	return m.plan(agreed.Attested)
+	return m.plan(schedule, agreed.Attested)
 }
 
 func unschedulable(err error) error {
@@ -328,8 +327,8 @@ func unschedulable(err error) error {
 const hopeless = 0.01
 
 // plan turns the schedule into what this side does, within the policy.
-func (m *meeting) plan(attested []netip.AddrPort) (plan, error) {
-	s, own := m.schedule, m.cfg.Identity.ID()
+func (m *meeting) plan(s rendezvous.Schedule, attested []netip.AddrPort) (plan, error) {
+	own := m.cfg.Identity.ID()
 	m.report.At, m.report.Probability = pointer(s.At.UTC()), s.Expected
 	m.report.Skew, m.report.SkewBound, m.report.SkewUncertainty = s.PeerClock(own), s.Bound, s.Uncertain
 	m.report.TimeSources = append(m.report.TimeSources, s.Sources...)

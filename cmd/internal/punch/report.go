@@ -114,7 +114,7 @@ const (
 	WasRefused  Outcome = "refused"     // a RST arrived
 	Unreachable Outcome = "unreachable" // an ICMP error arrived, or there is no route
 	Unanswered  Outcome = "unanswered"  // no answer before the deadline
-	Abandoned   Outcome = "abandoned"   // another socket was nominated, or the meeting ended
+	Abandoned   Outcome = "abandoned"   // another socket took its place or was nominated, or the meeting ended
 	NotSent     Outcome = "not-sent"    // the system refused the call: no SYN left
 )
 
