@@ -71,6 +71,8 @@ type network struct {
 	protocol layers.IPProtocol
 	payload  []byte
 	missing  int // payload bytes that the header claims and the capture lacks
+	id       uint16
+	df       bool
 }
 
 func (d *Decoder) segment() (Segment, error) {
@@ -106,7 +108,7 @@ func (d *Decoder) segment() (Segment, error) {
 func (d *Decoder) network4() network {
 	from, _ := netip.AddrFromSlice(d.ip4.SrcIP)
 	to, _ := netip.AddrFromSlice(d.ip4.DstIP)
-	ip := network{from: from, to: to, ttl: d.ip4.TTL, payload: d.ip4.Payload}
+	ip := network{from: from, to: to, ttl: d.ip4.TTL, payload: d.ip4.Payload, id: d.ip4.Id, df: d.ip4.Flags&layers.IPv4DontFragment != 0}
 	ip.missing = max(0, int(d.ip4.Length)-len(d.ip4.Contents)-len(d.ip4.Payload))
 	if d.ip4.FragOffset == 0 {
 		ip.protocol = d.ip4.Protocol
@@ -180,8 +182,9 @@ func (t *tcpLayer) kind(payload int) Kind {
 
 // options reads what RFC 9293 and RFC 7323 define, where lengths are right.
 func (t *tcpLayer) options() (o Options) {
-	for _, option := range t.Options {
+	for i, option := range t.Options {
 		data := option.OptionData
+		o.Layout |= uint64(min(option.OptionType, 15)) << (4 * i)
 		switch {
 		case option.OptionType == layers.TCPOptionKindMSS && len(data) == 2:
 			o.MSS = binary.BigEndian.Uint16(data)

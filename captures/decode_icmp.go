@@ -35,11 +35,18 @@ func quoted(ip network, kind Kind) (Segment, error) {
 	if kind == KindUnknown {
 		return Segment{}, ErrNotTCP
 	}
-	from, to, tcp := quotedNetwork(ip.payload[8:])
+	q := ip.payload[8:]
+	from, to, tcp := quotedNetwork(q)
 	if len(tcp) < 8 {
 		return Segment{}, ErrNotTCP
 	}
+	var id uint16
+	ttl := q[7] // the IPv6 hop limit
+	if q[0]>>4 == 4 {
+		id, ttl = binary.BigEndian.Uint16(q[4:]), q[8]
+	}
 	return Segment{
+		ID: id, QuotedTTL: ttl,
 		From: netip.AddrPortFrom(from, binary.BigEndian.Uint16(tcp)),
 		To:   netip.AddrPortFrom(to, binary.BigEndian.Uint16(tcp[2:])),
 		Seq:  binary.BigEndian.Uint32(tcp[4:]),

@@ -23,7 +23,7 @@ func TestEveryLinkTypeGivesTheSameSegment(t *testing.T) {
 func TestAnICMPErrorNamesTheSegmentThatItQuotes(t *testing.T) {
 	_, data := frame(t, "B icmp 4711", LinkEthernet)
 	got, err := NewDecoder().Decode(LinkEthernet, data)
-	want := Segment{From: hostB, To: hostA, Reporter: netip.MustParseAddr("203.0.113.9"), ICMPType: 3, ICMPCode: 13, Kind: KindICMPUnreachable, Seq: 4711, TTL: 60}
+	want := Segment{From: hostB, To: hostA, Reporter: netip.MustParseAddr("203.0.113.9"), ICMPType: 3, ICMPCode: 13, Kind: KindICMPUnreachable, Seq: 4711, TTL: 60, QuotedTTL: 1}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}

@@ -56,6 +56,9 @@ type Options struct {
 	HasTimestamps  bool
 	TSval          uint32
 	TSecr          uint32
+	// Layout is the kinds of all options in their order, four bits each from the
+	// lowest on; 15 stands for all kinds above 14. It tells stacks apart.
+	Layout uint64
 }
 
 // Segment is one TCP segment, or one ICMP error about a segment, as it was
@@ -68,14 +71,19 @@ type Segment struct {
 
 	// From and To are the ends. Of an ICMP error they are the ends of the
 	// segment that it quotes, whose sequence number is Seq; Reporter sent it.
-	From, To   netip.AddrPort
-	Reporter   netip.Addr
-	ICMPType   uint8
-	ICMPCode   uint8
-	Kind       Kind
-	Seq, Ack   uint32
-	Window     uint16
-	TTL        uint8 // or IPv6 hop limit, where it was seen
-	PayloadLen int   // bytes, by the IP header
-	Options    Options
+	From, To netip.AddrPort
+	Reporter netip.Addr
+	ICMPType uint8
+	ICMPCode uint8
+	Kind     Kind
+	Seq, Ack uint32
+	Window   uint16
+	TTL      uint8 // or IPv6 hop limit, where it was seen
+	// ID and DontFragment are of the IPv4 header; of an ICMP error ID is that of
+	// the packet that it quotes, and QuotedTTL the TTL that packet had left.
+	ID           uint16
+	DontFragment bool
+	QuotedTTL    uint8
+	PayloadLen   int // bytes, by the IP header
+	Options      Options
 }
