@@ -297,7 +297,7 @@ func TestPredictionFindsThePeerFacingMapping(t *testing.T) {
 	peer := netip.MustParseAddrPort("198.51.100.77:6001")
 	for _, m := range []nat.Mapping{nat.EndpointIndependent, nat.AddressDependent, nat.AddressAndPortDependent} {
 		for _, ports := range []nat.PortAssignment{nat.Preserving, nat.Sequential, nat.Random} {
-			n, err := nat.NewTranslator(nat.Config{External: wan, Mapping: m, Ports: ports, Delta: 3, Low: 20000, High: 29999, Seed: seed})
+			n, err := nat.NewTranslator(nat.Config{External: []netip.Addr{wan}, Mapping: m, Ports: ports, Delta: 3, Low: 20000, High: 29999, Seed: seed})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,14 +1,16 @@
 // Package nat holds the vocabulary of RFC 4787 and RFC 5382 for what a NAT
-// does to TCP, and a pure translator that behaves in any of those ways.
+// does to TCP, and an emulator that behaves in any of those ways.
 //
-// It answers: given a segment and the time, what would such a NAT do? The
-// vocabulary is in this file, the segment in packet.go, the translator in
-// translator.go. Package predict goes the other way, from observations to
-// behaviour.
+// It answers: given a packet and the time, what would such a NAT do? The
+// vocabulary is in this file and in handling.go, a behaviour is a [Config]. An
+// [Allocator] chooses ports, a [Translator] decides about packets as values, a
+// [Box] does so with IP packets as bytes. Package predict goes the other way,
+// from observations to behaviour.
 //
 // Hazards: the zero value of every enumeration is "unknown" (JSON null), and
-// two Mapping values name partial knowledge, so compare with care. The
-// translator is not safe for concurrent use and never reads a clock.
+// two Mapping values name partial knowledge, so compare with care. Nothing here
+// is safe for concurrent use, and nothing reads a clock: time is what the
+// caller passes, and must not run backwards.
 package nat
 
 // Mapping says when a NAT reuses a mapping for another destination
@@ -84,9 +86,13 @@ type PortAssignment uint8
 
 const (
 	PortsUnknown PortAssignment = iota
-	Preserving                  // the inside port, when it is free
+	Preserving                  // the inside port when it is free, else a random one
 	Sequential                  // the previous port plus a constant
 	Random                      // uniform over a range
+	Lowest                      // the lowest free one
+	Band                        // random in a narrow band that each inside address keeps
+	Block                       // random in a block that no other inside address gets; another block when it is full (RFC 7422)
+	Parity                      // random, as odd or even as the inside port (RFC 4787 section 4.2.2)
 )
 
 var assignments = vocabulary{
@@ -94,6 +100,10 @@ var assignments = vocabulary{
 	{"preserving", "preserve"},
 	{"sequential"},
 	{"random"},
+	{"lowest"},
+	{"band"},
+	{"block"},
+	{"parity"},
 }
 
 func (p PortAssignment) String() string                { return assignments.text(uint8(p)) }
@@ -110,19 +120,13 @@ const (
 	Drop                           // silence
 	Reset                          // a TCP RST at once
 	Unreachable                    // an ICMP error
+	Hold                           // an ICMP error after 6 seconds, unless the inside sends its own SYN meanwhile
+	Poison                         // the NAT takes the SYN itself: a RST, and the endpoints are occupied for a while
 )
 
-var unsolicited = vocabulary{{"unknown", ""}, {"drop"}, {"rst"}, {"icmp"}}
+var unsolicited = vocabulary{{"unknown", ""}, {"drop"}, {"rst"}, {"icmp"}, {"hold"}, {"poison"}}
 
 func (u Unsolicited) String() string                { return unsolicited.text(uint8(u)) }
 func (u Unsolicited) MarshalText() ([]byte, error)  { return unsolicited.marshal(uint8(u)) }
 func (u Unsolicited) MarshalJSON() ([]byte, error)  { return unsolicited.marshalJSON(uint8(u)) }
 func (u *Unsolicited) UnmarshalText(b []byte) error { return unmarshal(u, unsolicited, b) }
-
-func unmarshal[E ~uint8](e *E, words vocabulary, b []byte) error {
-	value, err := words.parse(string(b))
-	if err == nil {
-		*e = E(value)
-	}
-	return err
-}

@@ -56,5 +56,18 @@ func TestWordsRoundTripAndZeroIsUnknown(t *testing.T) {
 	roundTrip[Filtering](t, filterings, func(v uint8) Filtering { return Filtering(v) })
 	roundTrip[PortAssignment](t, assignments, func(v uint8) PortAssignment { return PortAssignment(v) })
 	roundTrip[Unsolicited](t, unsolicited, func(v uint8) Unsolicited { return Unsolicited(v) })
+	roundTrip[Pooling](t, pooling, func(v uint8) Pooling { return Pooling(v) })
+	roundTrip[Crossing](t, crossings, func(v uint8) Crossing { return Crossing(v) })
+	roundTrip[ResetHandling](t, resets, func(v uint8) ResetHandling { return ResetHandling(v) })
+	roundTrip[ErrorHandling](t, errorHandlings, func(v uint8) ErrorHandling { return ErrorHandling(v) })
+	roundTrip[Sequence](t, sequences, func(v uint8) Sequence { return Sequence(v) })
+	roundTrip[Protocol](t, protocols, func(v uint8) Protocol { return Protocol(v) })
+	roundTrip[Kind](t, kinds, func(v uint8) Kind { return Kind(v) })
 	roundTrip[Verdict](t, verdicts, func(v uint8) Verdict { return Verdict(v) })
+}
+
+func TestEveryKindHasItsWord(t *testing.T) {
+	if got, want := len(kinds), int(Malformed)+1; got != want {
+		t.Errorf("%d words for %d kinds", got, want)
+	}
 }

@@ -1,40 +1,19 @@
 package nat
 
 import (
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 )
-
-// Config is the behaviour of a Translator. Only External is required: the
-// zero value of the rest is endpoint-independent mapping, address-and-port-
-// dependent filtering, preserved ports and silence.
-type Config struct {
-	External    netip.Addr
-	Mapping     Mapping
-	Filtering   Filtering
-	Ports       PortAssignment
-	Unsolicited Unsolicited
-
-	Delta     int    // Sequential: step; 0 means 1
-	Low, High uint16 // range of Sequential and Random, and of Preserving when the port is taken; 0 means 1024–65535
-	Seed      uint64 // of the random draws
-
-	// Idle times after which a session ends; 0 means the least that
-	// RFC 5382 section 5, REQ-5 allows: 4 minutes and 2 hours 4 minutes.
-	Transitory, Established time.Duration
-}
 
 // Translator is one NAT. The caller carries packets to it and does what it
 // says; time is whatever the caller passes, and must not run backwards.
 type Translator struct {
 	config   Config
-	rand     *rand.Rand
-	next     uint16 // Sequential: where the search for a port starts
+	ports    *Allocator
 	mappings map[mappingKey]*mapping
-	ports    map[uint16]*mapping
+	outside  map[netip.AddrPort]*mapping
 }
 
 // A mappingKey is what has to be equal for a mapping to be reused: the inside
@@ -49,7 +28,7 @@ type mappingKey struct {
 // outside endpoint. It lasts as long as one of them.
 type mapping struct {
 	key      mappingKey
-	port     uint16
+	outside  netip.AddrPort
 	sessions map[netip.AddrPort]*session
 }
 
@@ -67,47 +46,15 @@ func NewTranslator(c Config) (*Translator, error) {
 	}
 	return &Translator{
 		config:   c,
-		rand:     rand.New(rand.NewPCG(c.Seed, c.Seed)),
-		next:     c.Low,
+		ports:    newAllocator(c),
 		mappings: map[mappingKey]*mapping{},
-		ports:    map[uint16]*mapping{},
+		outside:  map[netip.AddrPort]*mapping{},
 	}, nil
-}
-
-// complete fills in what zero values stand for.
-func (c *Config) complete() error {
-	setDefault(&c.Mapping, EndpointIndependent)
-	setDefault(&c.Filtering, FilterAddressAndPortDependent)
-	setDefault(&c.Ports, Preserving)
-	setDefault(&c.Unsolicited, Drop)
-	setDefault(&c.Delta, 1)
-	setDefault(&c.Low, 1024)
-	setDefault(&c.High, 65535)
-	setDefault(&c.Transitory, 4*time.Minute)
-	setDefault(&c.Established, 2*time.Hour+4*time.Minute)
-	switch {
-	case !c.External.IsValid():
-		return errors.New("no external address")
-	case c.Mapping > PerConnection:
-		return fmt.Errorf("mapping %v is not one behaviour", c.Mapping)
-	case c.Filtering > FilterAddressAndPortDependent, c.Ports > Random, c.Unsolicited > Unreachable:
-		return errors.New("behaviour out of range")
-	case c.Low > c.High:
-		return fmt.Errorf("ports %d-%d are no range", c.Low, c.High)
-	}
-	return nil
-}
-
-func setDefault[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
 }
 
 // Outbound translates a packet that arrives from inside.
 func (t *Translator) Outbound(p Packet, now time.Time) Action {
-	if p.To.Addr() == t.config.External {
+	if slices.Contains(t.config.External, p.To.Addr()) {
 		return Action{Dropped, p, "no hairpinning"}
 	}
 	t.expire(now)
@@ -121,16 +68,16 @@ func (t *Translator) Outbound(p Packet, now time.Time) Action {
 		}
 	}
 	m.track(p.To, now).outbound(p)
-	p.From = netip.AddrPortFrom(t.config.External, m.port)
+	p.From = m.outside
 	return Action{Forwarded, p, "outbound"}
 }
 
 // Inbound translates a packet that arrives from outside.
 func (t *Translator) Inbound(p Packet, now time.Time) Action {
 	t.expire(now)
-	m := t.ports[p.To.Port()]
+	m := t.outside[p.To]
 	switch {
-	case p.To.Addr() != t.config.External:
+	case !slices.Contains(t.config.External, p.To.Addr()):
 		return Action{Dropped, p, "not addressed to the NAT"}
 	case m == nil:
 		return t.unsolicited(p, "no mapping")
@@ -197,62 +144,24 @@ func (t *Translator) key(p Packet) mappingKey {
 
 // open makes the mapping for p; nil when every port is taken.
 func (t *Translator) open(p Packet) *mapping {
-	port, ok := t.assign(p.From.Port())
+	outside, ok := t.ports.Take(p.From, p.To)
 	if !ok {
 		return nil
 	}
-	k := t.key(p)
-	if old := t.mappings[k]; old != nil {
-		delete(t.ports, old.port)
+	m := &mapping{key: t.key(p), outside: outside, sessions: map[netip.AddrPort]*session{}}
+	if old := t.mappings[m.key]; old != nil {
+		t.close(old)
 	}
-	m := &mapping{key: k, port: port, sessions: map[netip.AddrPort]*session{}}
-	t.mappings[k], t.ports[port] = m, m
+	t.mappings[m.key], t.outside[outside] = m, m
 	return m
 }
 
-// assign chooses a free outside port, by the configured rule and then by
-// searching on.
-func (t *Translator) assign(inside uint16) (uint16, bool) {
-	step := 1
-	var start uint16
-	switch t.config.Ports {
-	case Preserving:
-		if t.ports[inside] == nil {
-			return inside, true
-		}
-		start = t.draw()
-	case Sequential:
-		start, step = t.next, t.config.Delta
-	case Random:
-		start = t.draw()
+func (t *Translator) close(m *mapping) {
+	t.ports.Release(m.outside, netip.AddrPort{})
+	delete(t.outside, m.outside)
+	if t.mappings[m.key] == m {
+		delete(t.mappings, m.key)
 	}
-	port, ok := t.search(start, step)
-	t.next = t.add(port, step)
-	return port, ok
-}
-
-func (t *Translator) draw() uint16 {
-	return t.config.Low + uint16(t.rand.IntN(t.width()))
-}
-
-func (t *Translator) width() int { return int(t.config.High) - int(t.config.Low) + 1 }
-
-// add steps within the range and around its ends.
-func (t *Translator) add(port uint16, step int) uint16 {
-	w := t.width()
-	return t.config.Low + uint16((((int(port)-int(t.config.Low)+step)%w)+w)%w)
-}
-
-// search takes the first free port at start, start+step, and so on.
-func (t *Translator) search(start uint16, step int) (uint16, bool) {
-	port := start
-	for range t.width() {
-		if t.ports[port] == nil {
-			return port, true
-		}
-		port = t.add(port, step)
-	}
-	return start, false
 }
 
 // track returns the session with the outside endpoint, refreshed.
@@ -279,17 +188,14 @@ func (s *session) see(p Packet, acked *bool) {
 
 // expire ends what has been idle for too long.
 func (t *Translator) expire(now time.Time) {
-	for port, m := range t.ports {
+	for _, m := range t.outside {
 		for outside, s := range m.sessions {
 			if now.Sub(s.last) > t.idle(s) {
 				delete(m.sessions, outside)
 			}
 		}
 		if len(m.sessions) == 0 {
-			delete(t.ports, port)
-			if t.mappings[m.key] == m {
-				delete(t.mappings, m.key)
-			}
+			t.close(m)
 		}
 	}
 }

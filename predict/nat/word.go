@@ -57,3 +57,11 @@ func (v vocabulary) String() string {
 	}
 	return strings.Join(words, ", ")
 }
+
+func unmarshal[E ~uint8](e *E, words vocabulary, b []byte) error {
+	value, err := words.parse(string(b))
+	if err == nil {
+		*e = E(value)
+	}
+	return err
+}
