@@ -4,19 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"time"
 )
 
 // Core is the Internet between its ports: any two are Hops routers apart, each
 // with an address of its own from 198.18.0.0/15 (RFC 2544) and 2001:2::/48
-// (RFC 5180) that answers with ICMP errors, not rate limited. A packet that
-// enters at t leaves at t plus the delays of both links, exactly; order is kept
-// unless jitter disturbs it. The routers themselves take no time.
+// (RFC 5180) that answers with ICMP errors. A packet that enters at t leaves at
+// t plus the delays of both links, exactly; order is kept unless a link disturbs
+// it. The routers themselves take no time and have no limit but that of errors.
 type Core struct {
 	config CoreConfig
 	routes routes
 	ports  []*port
-	stats  stats
 	engine *engine // nil until Start
 	// backstage holds the far ends of Packet devices; nil until one is made.
 	backstage *Namespace
@@ -28,6 +26,7 @@ type port struct {
 	PortConfig
 	index  int
 	device device
+	stats  stats
 }
 
 // device is what carries packets between the core and a namespace.
@@ -59,6 +58,9 @@ func NewCore(c CoreConfig) (*Core, error) {
 	if c.Hops < 0 || c.Hops > 200 {
 		return nil, fmt.Errorf("core: %d hops: want 1 to 200", c.Hops)
 	}
+	if c.ErrorRate == 0 {
+		c.ErrorRate = DefaultErrorRate
+	}
 	return &Core{config: c}, nil
 }
 
@@ -75,7 +77,7 @@ func (c *Core) Attach(p PortConfig) error {
 	if err != nil {
 		return fmt.Errorf("attach %s: %w", p.Name, err)
 	}
-	if q.device, err = c.openDevice(p, q.index); err != nil {
+	if q.device, err = c.openDevice(q); err != nil {
 		return fmt.Errorf("attach %s: %w", p.Name, err)
 	}
 	c.ports, c.routes = append(c.ports, q), table
@@ -88,12 +90,22 @@ func (p PortConfig) check() error {
 		return errors.New("no namespace")
 	case p.Name == "" || len(p.Name) > 15:
 		return errors.New("want a name of 1 to 15 bytes")
-	case p.Link.Delay < 0 || p.Link.Jitter < 0:
-		return errors.New("negative delay or jitter")
-	case !(p.Link.Loss >= 0 && p.Link.Loss <= 1):
-		return errors.New("loss is not in [0, 1]")
+	}
+	if err := p.Link.check(); err != nil {
+		return fmt.Errorf("link: %w", err)
+	}
+	if err := p.down().check(); err != nil {
+		return fmt.Errorf("link down: %w", err)
 	}
 	return nil
+}
+
+// down is the link towards the device.
+func (p PortConfig) down() Link {
+	if p.Down != nil {
+		return *p.Down
+	}
+	return p.Link
 }
 
 // delivered returns the prefixes the core sends to this port.
@@ -137,15 +149,4 @@ func (c *Core) Close() error {
 		errs = append(errs, c.backstage.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// Lateness reports how exact the core has been.
-func (c *Core) Lateness() Lateness { return c.stats.lateness() }
-
-// ResetLateness starts the statistics anew.
-func (c *Core) ResetLateness() { c.stats.reset() }
-
-// delay returns the delay of one packet for a random number in [0, 1).
-func (l Link) delay(unit float64) time.Duration {
-	return max(0, l.Delay+time.Duration((2*unit-1)*float64(l.Jitter)))
 }

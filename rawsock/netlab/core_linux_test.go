@@ -333,18 +333,6 @@ func wholeChecksum(p []byte) bool {
 	return sum == 0xffff
 }
 
-func TestStatisticsStartAnew(t *testing.T) {
-	n := newNetwork(t, netlab.Auto, netlab.Link{})
-	echo(t, n, 1)
-	if l := n.core.Lateness(); l.Delivered == 0 || l.Max == 0 {
-		t.Errorf("got %+v, want packets", l)
-	}
-	n.core.ResetLateness()
-	if l := n.core.Lateness(); l.Delivered > 2 { // the end of the connection may still be under way
-		t.Errorf("after reset: got %+v", l)
-	}
-}
-
 func TestALabOpensAndClosesQuickly(t *testing.T) {
 	start := time.Now()
 	n := newNetwork(t, netlab.Auto, netlab.Link{})

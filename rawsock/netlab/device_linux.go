@@ -13,29 +13,29 @@ import (
 // address, and so none of the multicast noise that comes with one.
 const addrGenModeNone = 1
 
-func (c *Core) openDevice(p PortConfig, index int) (device, error) {
-	d, err := c.makeDevice(p, index)
+func (c *Core) openDevice(p *port) (device, error) {
+	d, err := c.makeDevice(p)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.Namespace.withHandle(func(h handle) error { return h.furnish(p, index) }); err != nil {
+	if err := p.Namespace.withHandle(func(h handle) error { return h.furnish(p.PortConfig, p.index) }); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
 }
 
-func (c *Core) makeDevice(p PortConfig, index int) (device, error) {
+func (c *Core) makeDevice(p *port) (device, error) {
 	switch p.Device {
 	case TUN:
-		return openTUN(p)
+		return openTUN(p.PortConfig)
 	case Packet:
-		return c.openPacket(p, index)
+		return c.openPacket(p)
 	case Auto:
-		d, err := openTUN(p)
+		d, err := openTUN(p.PortConfig)
 		if err == nil {
 			return d, nil
 		}
-		e, err2 := c.openPacket(p, index)
+		e, err2 := c.openPacket(p)
 		if err2 != nil {
 			return nil, errors.Join(err, err2)
 		}

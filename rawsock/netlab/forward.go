@@ -8,6 +8,7 @@ type outcome struct {
 	cause  cause // unless delivered
 	to     int   // port that gets the packet or the answer; -1 for none
 	answer []byte
+	router netip.Addr // that sends the answer
 }
 
 // forward takes a packet over the hops, changing its TTL. An answer is written
@@ -19,25 +20,27 @@ func (c *Core) forward(p []byte, h header, from int, scratch []byte) outcome {
 	to, hops := c.routes.find(h.dst), c.config.Hops
 	switch {
 	case to < 0:
-		answer := icmpError(scratch, p, h, noRoute, accessRouter(from, h.v6))
-		return reply(Unreachable, causeUnreachable, from, answer, 1)
+		router := accessRouter(from, h.v6)
+		answer := icmpError(scratch, p, h, noRoute, router)
+		return reply(Unreachable, causeUnreachable, from, answer, router, 1)
 	case int(h.ttl) <= hops:
 		hop := max(int(h.ttl), 1)
 		setTTL(p, 1) // as the hop received it
-		answer := icmpError(scratch, p, h, timeExceeded, c.hopAddress(from, to, hop, h.v6))
-		return reply(TTLExceeded, causeTTL, from, answer, hop)
+		router := c.hopAddress(from, to, hop, h.v6)
+		answer := icmpError(scratch, p, h, timeExceeded, router)
+		return reply(TTLExceeded, causeTTL, from, answer, router, hop)
 	}
 	setTTL(p, h.ttl-uint8(hops))
 	return outcome{event: Delivered, to: to}
 }
 
 // reply sends an answer back over the hops before the one that made it.
-func reply(e Event, c cause, to int, answer []byte, hop int) outcome {
+func reply(e Event, c cause, to int, answer []byte, router netip.Addr, hop int) outcome {
 	if answer == nil {
 		return outcome{event: e, cause: c, to: -1}
 	}
 	setTTL(answer, errorTTL-uint8(min(hop-1, errorTTL-1)))
-	return outcome{event: e, cause: c, to: to, answer: answer}
+	return outcome{event: e, cause: c, to: to, answer: answer, router: router}
 }
 
 // hopAddress is the address of the hop'th router, from 1, on the way between

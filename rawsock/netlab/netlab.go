@@ -20,13 +20,6 @@ import (
 	"time"
 )
 
-// Link describes one access link. The same values hold in either direction.
-type Link struct {
-	Delay  time.Duration // propagation delay one way
-	Jitter time.Duration // each packet's delay is uniform in Delay±Jitter; packets may then overtake each other
-	Loss   float64       // probability in [0, 1] that a packet is lost
-}
-
 // DeviceKind selects how the core is connected to a namespace.
 type DeviceKind int
 
@@ -44,7 +37,8 @@ type PortConfig struct {
 	Name      string         // of the device inside Namespace (at most 15 bytes), and of the port in traces
 	Addresses []netip.Prefix // of the device; a default route per family present leads into the core
 	Routed    []netip.Prefix // further prefixes the core delivers here
-	Link      Link           // applies when entering the core and when leaving it
+	Link      Link           // towards the core and, unless Down is set, back
+	Down      *Link          // from the core towards the device
 	Device    DeviceKind
 	// Middlebox, if any, sits between the device and the link. The core then
 	// delivers only Routed here: Addresses are its inside.
@@ -84,14 +78,22 @@ type Middlebox interface {
 
 // CoreConfig configures a Core. The zero value is usable.
 type CoreConfig struct {
-	Hops    int           // routers between any two ports that decrement TTL; 0 means 3
-	Seed    uint64        // of loss and jitter
-	Observe func(Passage) // called on the core's thread for each passage; must return quickly
+	Hops int    // routers between any two ports that decrement TTL; 0 means DefaultHops
+	Seed uint64 // of loss, jitter and reordering
+	// ErrorRate is how many ICMP errors per second each router sends at most, after
+	// a burst of a twentieth of that; 0 means DefaultErrorRate, less than 0 no limit.
+	ErrorRate int
+	Observe   func(Passage) // called on the core's thread for each passage; must return quickly
 }
 
 // DefaultHops is the number of routers between two ports unless configured:
 // enough that a low TTL leaves a NAT and dies before the other one.
 const DefaultHops = 3
+
+// DefaultErrorRate, with its burst of 50, is how Linux limits the ICMP errors
+// of a host: icmp_msgs_per_sec and icmp_msgs_burst of its ip-sysctl.rst. RFC 1812
+// section 4.3.2.8 requires routers to have such a limit.
+const DefaultErrorRate = 1000
 
 // Event is what happened to a packet.
 type Event int
@@ -104,9 +106,10 @@ const (
 	TTLExceeded        // its TTL or hop limit ran out at a hop
 	Unreachable        // no port has its destination
 	Discarded          // it was malformed, not unicast, or the device had no room or was down
+	QueueFull          // the link's queue had no room
 )
 
-var eventNames = [...]string{"unknown", "entered", "delivered", "lost", "ttl-exceeded", "unreachable", "discarded"}
+var eventNames = [...]string{"unknown", "entered", "delivered", "lost", "ttl-exceeded", "unreachable", "discarded", "queue-full"}
 
 // Passage reports one event of one packet.
 type Passage struct {
@@ -118,20 +121,4 @@ type Passage struct {
 	To     string        // port it is delivered to; empty where not known
 	Event  Event
 	Packet []byte // the IP packet; valid during the call only
-}
-
-// Lateness says how exact a core has been since its start or ResetLateness:
-// sent minus due of each delivered packet. Percentiles are exact to 1/16.
-type Lateness struct {
-	P50, P90, P99, P999, Max time.Duration
-	Delivered                uint64
-	Dropped                  Drops
-}
-
-// Drops counts packets that were not delivered, by cause.
-type Drops struct {
-	Lost, TTLExceeded, Unreachable uint64
-	Malformed                      uint64 // not a whole IP packet, or larger than the link's MTU
-	NotUnicast                     uint64 // multicast, link-local and unspecified are ignored
-	Overflow                       uint64 // a device had no room or was down
 }

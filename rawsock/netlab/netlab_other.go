@@ -24,6 +24,6 @@ func (n *Namespace) addAddress(string, netip.Prefix) error           { return er
 func (n *Namespace) addRoute(netip.Prefix, netip.Addr, string) error { return errPlatform }
 func veth(*Namespace, string, *Namespace, string) error              { return errPlatform }
 func bridge(*Namespace, string, []string) error                      { return errPlatform }
-func (c *Core) openDevice(PortConfig, int) (device, error)           { return nil, errPlatform }
+func (c *Core) openDevice(*port) (device, error)                     { return nil, errPlatform }
 func startEngine(*Core) (*engine, error)                             { return nil, errPlatform }
 func (e *engine) stop() error                                        { return errPlatform }

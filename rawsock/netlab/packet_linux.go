@@ -31,18 +31,18 @@ type packetPort struct {
 	stats  *stats
 }
 
-func (c *Core) openPacket(p PortConfig, index int) (device, error) {
+func (c *Core) openPacket(p *port) (device, error) {
 	if c.backstage == nil {
 		var err error
 		if c.backstage, err = New("core"); err != nil {
 			return nil, err
 		}
 	}
-	d := &packetPort{socket: -1, far: fmt.Sprintf("port%d", index), home: c.backstage, stats: &c.stats}
-	if err := c.cableToCore(p, d.far); err != nil {
+	d := &packetPort{socket: -1, far: fmt.Sprintf("port%d", p.index), home: c.backstage, stats: &p.stats}
+	if err := c.cableToCore(p.PortConfig, d.far); err != nil {
 		return nil, err
 	}
-	if err := d.open(p); err != nil {
+	if err := d.open(p.PortConfig); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil

@@ -288,7 +288,8 @@ func TestPercentilesAreExactToOneSixteenth(t *testing.T) {
 	for i := 1; i <= 10000; i++ {
 		s.delivered(time.Duration(i) * time.Microsecond)
 	}
-	got := s.lateness()
+	counts := s.tally()
+	got := counts.lateness(10 * time.Millisecond)
 	for _, x := range []struct{ got, want time.Duration }{
 		{got.P50, 5 * time.Millisecond}, {got.P90, 9 * time.Millisecond},
 		{got.P99, 9900 * time.Microsecond}, {got.Max, 10 * time.Millisecond},
@@ -297,8 +298,9 @@ func TestPercentilesAreExactToOneSixteenth(t *testing.T) {
 			t.Errorf("got %v, want %v to 1/16 more", x.got, x.want)
 		}
 	}
-	if s.reset(); s.lateness() != (Lateness{}) {
-		t.Errorf("after reset: got %+v", s.lateness())
+	counts.subtract(new(s.tally()))
+	if got := counts.lateness(time.Hour); got != (Lateness{}) {
+		t.Errorf("of nothing: got %+v", got)
 	}
 }
 

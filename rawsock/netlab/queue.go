@@ -7,7 +7,8 @@ type flight struct {
 	due      time.Duration // CLOCK_MONOTONIC
 	seq      uint64        // keeps the order of packets due at the same time
 	id       uint64
-	from, to int // ports; from is -1 for what a hop sent
+	from, to int  // ports; from is -1 for what a hop sent
+	waits    bool // due at the link towards the port, which it has still to cross
 	buffer   []byte
 }
 

@@ -1,13 +1,12 @@
 package netlab
 
 import (
-	"math"
 	"math/bits"
 	"sync/atomic"
 	"time"
 )
 
-// stats is written by the core's thread and read by others.
+// stats of a port are written by the core's thread and read by others.
 type stats struct {
 	late  [buckets]atomic.Uint64
 	max   atomic.Int64
@@ -23,8 +22,18 @@ const (
 	causeMalformed
 	causeNotUnicast
 	causeOverflow
+	causeQueueFull
+	causeSilenced
 	causes
 )
+
+// event is what a trace says of a packet that a link dropped.
+func (c cause) event() Event {
+	if c == causeQueueFull {
+		return QueueFull
+	}
+	return Lost
+}
 
 // Buckets are logarithmic with 16 steps per power of two.
 const (
@@ -58,41 +67,13 @@ func (s *stats) delivered(late time.Duration) {
 
 func (s *stats) dropped(c cause) { s.drops[c].Add(1) }
 
-func (s *stats) reset() {
+// tally copies the statistics; what happens meanwhile may be half in it.
+func (s *stats) tally() (t tally) {
 	for i := range s.late {
-		s.late[i].Store(0)
+		t.late[i] = s.late[i].Load()
 	}
 	for i := range s.drops {
-		s.drops[i].Store(0)
+		t.drops[i] = s.drops[i].Load()
 	}
-	s.max.Store(0)
-}
-
-func (s *stats) lateness() Lateness {
-	var counts [buckets]uint64
-	var total uint64
-	for i := range s.late {
-		counts[i] = s.late[i].Load()
-		total += counts[i]
-	}
-	worst := s.max.Load()
-	at := func(q float64) time.Duration {
-		rank := uint64(math.Ceil(q * float64(total)))
-		var seen uint64
-		for i, n := range counts {
-			if seen += n; n > 0 && seen >= rank {
-				return time.Duration(min(bucketTop(i), worst))
-			}
-		}
-		return 0
-	}
-	return Lateness{
-		P50: at(0.5), P90: at(0.9), P99: at(0.99), P999: at(0.999), Max: time.Duration(worst),
-		Delivered: total,
-		Dropped: Drops{
-			Lost: s.drops[causeLost].Load(), TTLExceeded: s.drops[causeTTL].Load(),
-			Unreachable: s.drops[causeUnreachable].Load(), Malformed: s.drops[causeMalformed].Load(),
-			NotUnicast: s.drops[causeNotUnicast].Load(), Overflow: s.drops[causeOverflow].Load(),
-		},
-	}
+	return t
 }
