@@ -33,13 +33,14 @@ type Analysis struct {
 
 // File says how one source was read.
 type File struct {
-	Path      string     `json:"path"`
-	Format    Format     `json:"format"`
-	LinkTypes []LinkType `json:"link_types"`
-	Packets   int        `json:"packets"`
-	Bytes     int64      `json:"bytes"`
-	CutShort  bool       `json:"cut_short"`
-	Problems  []string   `json:"problems"`
+	Path        string      `json:"path"`
+	Format      Format      `json:"format"`
+	Compression Compression `json:"compression"`
+	LinkTypes   []LinkType  `json:"link_types"`
+	Packets     int         `json:"packets"`
+	Bytes       int64       `json:"bytes"` // after decompression
+	CutShort    bool        `json:"cut_short"`
+	Problems    []string    `json:"problems"`
 
 	interfaces []Interface
 }
@@ -74,7 +75,7 @@ func (a *Analyzer) readAll(index int, s Source) (File, error) {
 	if err != nil {
 		return File{}, err
 	}
-	file := File{Path: s.Name, Format: r.Format(), Problems: []string{}, LinkTypes: []LinkType{}}
+	file := File{Path: s.Name, Format: r.Format(), Compression: r.Compression(), Problems: []string{}, LinkTypes: []LinkType{}}
 	for {
 		p, err := r.Next()
 		if err == nil {

@@ -8,8 +8,31 @@ type Packet struct {
 	Data      []byte    // the captured bytes, possibly fewer than Length
 	Length    int       // bytes on the wire
 	Interface int       // index into Reader.Interfaces
+	Direction Direction // pcapng only
 	Comments  []string  // pcapng only
 }
+
+// Direction says which way a packet crossed its interface, with the numbers of
+// the pcapng option epb_flags.
+type Direction uint8
+
+// The directions. The zero value is unknown.
+const (
+	DirectionUnknown Direction = iota
+	DirectionIn
+	DirectionOut
+)
+
+var directionNames = []string{"unknown", "in", "out"}
+
+// String is "in", "out" or "unknown".
+func (d Direction) String() string { return nameOf(directionNames, d) }
+
+// MarshalText writes what String returns.
+func (d Direction) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (d *Direction) UnmarshalText(text []byte) error { return parseName(directionNames, d, text) }
 
 // Interface is one place where packets were captured.
 type Interface struct {

@@ -1,7 +1,6 @@
 package captures
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -28,33 +27,32 @@ var (
 
 // Reader reads a pcap or pcapng file packet by packet, in bounded memory.
 type Reader struct {
-	in         *bufio.Reader
-	offset     int64 // bytes consumed
-	order      binary.ByteOrder
-	format     Format
-	interfaces []Interface
-	read       func() (Packet, error)
-	buffer     []byte
-	failed     error
+	window
+	order       binary.ByteOrder
+	format      Format
+	compression Compression
+	interfaces  []Interface
+	read        func() (Packet, error)
+	failed      error
 
-	classicHeader int          // bytes before each packet of a classic file
-	section       int          // index of the section's first interface
-	clocks        []blockClock // one for each interface
+	classic classicLayout
+	section int          // index of the section's first interface
+	clocks  []blockClock // one for each interface
 }
 
-// NewReader reads the file header. The error wraps ErrNotCapture where the
-// format is not known, and ErrCutShort where the header is incomplete.
+// NewReader reads the file header; what is compressed with gzip or zstd is
+// decompressed as it is read. The error wraps ErrNotCapture where the format is
+// not known, and ErrCutShort where the header is incomplete.
 func NewReader(r io.Reader) (*Reader, error) {
-	in := &Reader{in: bufio.NewReaderSize(r, 64<<10)}
-	magic, err := in.in.Peek(4)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("read capture: %w", err)
+	in := &Reader{window: window{in: r}}
+	if err := in.decompress(); err != nil {
+		return nil, err
 	}
+	magic := in.ahead(4)
+	var err error
 	switch {
-	case len(magic) == 0:
-		return nil, fmt.Errorf("%w: it is empty", ErrNotCapture)
 	case len(magic) < 4:
-		return nil, fmt.Errorf("%w: it has only %d bytes", ErrNotCapture, len(magic))
+		err = in.tooShort(len(magic))
 	case binary.BigEndian.Uint32(magic) == blockSection:
 		err = in.openNG()
 	case in.recognise(magic):
@@ -68,20 +66,44 @@ func NewReader(r io.Reader) (*Reader, error) {
 	return in, nil
 }
 
-// guess says what a file is that is no capture, for the few mistakes that are
+func (r *Reader) tooShort(n int) error {
+	switch {
+	case !errors.Is(r.ended, io.EOF):
+		return r.endOf(nil)
+	case n == 0:
+		return fmt.Errorf("%w: it is empty", ErrNotCapture)
+	}
+	return fmt.Errorf("%w: it has only %d bytes", ErrNotCapture, n)
+}
+
+// strangers are the first bytes of files that are taken for captures.
+var strangers = []struct{ magic, what string }{
+	{"snoo", "it is a snoop file, which 'editcap -F pcapng' converts"},
+	{"GMBU", "it is a file of Microsoft Network Monitor, which 'editcap -F pcapng' converts"},
+	{"BZh", "it is compressed with bzip2, decompress it first"},
+	{"\xfd7zX", "it is compressed with xz, decompress it first"},
+	{"\x04\x22\x4d\x18", "it is compressed with lz4, decompress it first"},
+	{"PK\x03\x04", "it is a ZIP archive, unpack it first"},
+	{"\x1f\x8b", "it is compressed twice, decompress it first"},
+	{magicZstd, "it is compressed twice, decompress it first"},
+}
+
+// guess says what a file is that is no capture, for the mistakes that are
 // common.
 func guess(magic []byte) string {
-	switch {
-	case magic[0] == 0x1f && magic[1] == 0x8b:
-		return "it is compressed with gzip, decompress it first"
-	case string(magic) == "\x28\xb5\x2f\xfd":
-		return "it is compressed with zstd, decompress it first"
+	for _, s := range strangers {
+		if len(magic) >= len(s.magic) && string(magic[:len(s.magic)]) == s.magic {
+			return s.what
+		}
 	}
-	return fmt.Sprintf("it begins with % x", magic)
+	return fmt.Sprintf("it begins with % x", magic[:4])
 }
 
 // Format is the format of the file.
 func (r *Reader) Format() Format { return r.format }
+
+// Compression is how the file is compressed.
+func (r *Reader) Compression() Compression { return r.compression }
 
 // Interfaces are the interfaces met so far, those of all sections.
 func (r *Reader) Interfaces() []Interface { return slices.Clone(r.interfaces) }
@@ -94,8 +116,8 @@ func (r *Reader) LinkType(p Packet) LinkType {
 	return r.interfaces[p.Interface].LinkType
 }
 
-// Bytes is how much of the file was consumed.
-func (r *Reader) Bytes() int64 { return r.offset }
+// Bytes is how much of the file was consumed, after decompression.
+func (r *Reader) Bytes() int64 { return r.offset() }
 
 // Next returns the next packet, whose Data is valid until the following call.
 // At the end it returns io.EOF; otherwise the error wraps ErrCutShort or
@@ -113,31 +135,31 @@ func (r *Reader) Next() (Packet, error) {
 }
 
 func (r *Reader) malformed(format string, args ...any) error {
-	return fmt.Errorf("%w at byte %d: %s", ErrMalformed, r.offset, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w at byte %d: %s", ErrMalformed, r.offset(), fmt.Sprintf(format, args...))
 }
 
-// fill reads exactly len(p) bytes. At the end of the file before the first of
-// them it returns io.EOF if that is allowed, and ErrCutShort otherwise.
-func (r *Reader) fill(p []byte, endAllowed bool) error {
-	n, err := io.ReadFull(r.in, p)
-	r.offset += int64(n)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, io.EOF) && endAllowed:
-		return io.EOF
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("%w at byte %d", ErrCutShort, r.offset)
+// header takes n bytes of which a file may lack all, at its end.
+func (r *Reader) header(n int) ([]byte, error) {
+	data := r.ahead(n)
+	if len(data) < n {
+		r.pos = r.end
+		return nil, r.endOf(data)
 	}
-	return fmt.Errorf("read capture at byte %d: %w", r.offset, err)
+	r.pos += n
+	return data[:n], nil
 }
 
-// take returns the next n bytes in the reader's own buffer; n is at most
-// maxBlock, which the callers check.
+// take takes n bytes that must be there; n is at most maxBlock, which the
+// callers check. They are valid until the next call.
 func (r *Reader) take(n int) ([]byte, error) {
-	if cap(r.buffer) < n {
-		r.buffer = make([]byte, max(n, 4096))
+	data := r.ahead(n)
+	if len(data) >= n {
+		r.pos += n
+		return data[:n], nil
 	}
-	r.buffer = r.buffer[:n]
-	return r.buffer, r.fill(r.buffer, n == 0)
+	r.pos = r.end
+	if errors.Is(r.ended, io.EOF) {
+		return nil, r.cutShort()
+	}
+	return nil, r.endOf(data)
 }

@@ -12,17 +12,26 @@ const (
 	magicModified = 0xa1b2cd34
 )
 
+// classicLayout is how the packet headers of a classic file are laid out.
+type classicLayout struct {
+	header int    // bytes of one
+	unit   uint32 // nanoseconds of one unit of the time's fraction
+	// The captured length comes first since version 2.4. Before 2.3 it came
+	// second, and in 2.3 either may be (libpcap, sf-pcap.c): it is the lesser.
+	minor uint16
+}
+
 // recognise sets format and byte order from the magic number.
 func (r *Reader) recognise(magic []byte) bool {
 	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
-		r.order, r.classicHeader = order, 16
+		r.order, r.classic = order, classicLayout{header: 16, unit: 1000}
 		switch order.Uint32(magic) {
 		case magicMicro:
 			r.format = FormatPcap
 		case magicNano:
-			r.format = FormatPcapNano
+			r.format, r.classic.unit = FormatPcapNano, 1
 		case magicModified:
-			r.format, r.classicHeader = FormatPcapModified, 24
+			r.format, r.classic.header = FormatPcapModified, 24
 		default:
 			continue
 		}
@@ -32,13 +41,14 @@ func (r *Reader) recognise(magic []byte) bool {
 }
 
 func (r *Reader) openClassic() error {
-	var header [24]byte
-	if err := r.fill(header[:], false); err != nil {
+	header, err := r.take(24)
+	if err != nil {
 		return err
 	}
 	if major := r.order.Uint16(header[4:]); major != 2 {
 		return r.malformed("pcap version %d is not 2", major)
 	}
+	r.classic.minor = r.order.Uint16(header[6:])
 	// The upper 16 bits of the last word hold the length of a frame check
 	// sequence, which decoding does not need.
 	r.interfaces = []Interface{{
@@ -52,12 +62,12 @@ func (r *Reader) openClassic() error {
 // nextClassic tolerates a captured length beyond the file's snaplen, as many
 // writers produce it, but not one beyond maxPacket.
 func (r *Reader) nextClassic() (Packet, error) {
-	var header [24]byte
-	h := header[:r.classicHeader]
-	if err := r.fill(h, true); err != nil {
+	h, err := r.header(r.classic.header)
+	if err != nil {
 		return Packet{}, err
 	}
-	captured := r.order.Uint32(h[8:])
+	seconds, fraction := r.order.Uint32(h), r.order.Uint32(h[4:])
+	captured, length := r.classic.lengths(r.order.Uint32(h[8:]), r.order.Uint32(h[12:]))
 	if captured > maxPacket {
 		return Packet{}, r.malformed("a packet claims %d captured bytes, and %d are the limit", captured, maxPacket)
 	}
@@ -65,15 +75,19 @@ func (r *Reader) nextClassic() (Packet, error) {
 	if err != nil {
 		return Packet{}, err
 	}
-	fraction := time.Duration(r.order.Uint32(h[4:])) * time.Microsecond
-	if r.format == FormatPcapNano {
-		fraction = time.Duration(r.order.Uint32(h[4:]))
-	}
 	return Packet{
-		Time:   time.Unix(int64(r.order.Uint32(h)), int64(fraction)).UTC(),
-		Data:   data,
-		Length: wireLength(r.order.Uint32(h[12:]), len(data)),
+		Time:   time.Unix(int64(seconds), int64(fraction)*int64(r.classic.unit)).UTC(),
+		Data:   data[:len(data):len(data)],
+		Length: wireLength(length, len(data)),
 	}, nil
+}
+
+// lengths puts the two lengths of a packet header into the order of version 2.4.
+func (c classicLayout) lengths(first, second uint32) (captured, length uint32) {
+	if c.minor < 3 || c.minor == 3 && first > second {
+		return second, first
+	}
+	return first, second
 }
 
 // wireLength is the length on the wire, which some writers claim to be less

@@ -1,9 +1,6 @@
 package captures
 
-import (
-	"encoding/binary"
-	"io"
-)
+import "encoding/binary"
 
 // Block types and option codes of draft-ietf-opsawg-pcapng section 4.
 const (
@@ -16,6 +13,7 @@ const (
 	optionEnd         = 0
 	optionComment     = 1
 	optionName        = 2
+	optionFlags       = 2
 	optionDescription = 3
 	optionResolution  = 9
 	optionOffset      = 14
@@ -24,37 +22,33 @@ const (
 func (r *Reader) openNG() error {
 	r.format = FormatPcapNG
 	r.read = r.nextNG
-	var head [8]byte
-	if err := r.fill(head[:], false); err != nil {
+	head, err := r.take(8)
+	if err != nil {
 		return err
 	}
-	return r.readSection(head[4:])
+	return r.readSection([4]byte(head[4:]))
 }
 
 // nextNG reads blocks until one holds a packet.
 func (r *Reader) nextNG() (Packet, error) {
 	for {
-		var head [8]byte
-		if err := r.fill(head[:], true); err != nil {
+		head, err := r.header(8)
+		if err != nil {
 			return Packet{}, err
 		}
-		kind := r.order.Uint32(head[:])
-		var err error
-		switch kind {
-		case blockSection:
-			err = r.readSection(head[4:])
-		case blockInterface, blockPacket, blockSimple, blockEnhanced:
-			var body []byte
-			if body, err = r.body(r.order.Uint32(head[4:]), 8); err != nil {
-				break
-			}
-			if kind == blockInterface {
-				err = r.readInterface(body)
-				break
+		switch kind, total := r.order.Uint32(head), r.order.Uint32(head[4:]); kind {
+		case blockEnhanced, blockSimple, blockPacket:
+			body, err := r.body(total, 8)
+			if err != nil {
+				return Packet{}, err
 			}
 			return r.readPacket(kind, body)
+		case blockSection:
+			err = r.readSection([4]byte(head[4:]))
+		case blockInterface:
+			err = r.readInterface(total)
 		default:
-			err = r.skip(r.order.Uint32(head[4:]))
+			err = r.skip(total)
 		}
 		if err != nil {
 			return Packet{}, err
@@ -82,35 +76,35 @@ func (r *Reader) body(total uint32, consumed int) ([]byte, error) {
 	return body, nil
 }
 
-// skip passes over a block without holding it.
+// skip passes over a block without holding it: name resolution, statistics,
+// secrets, journal entries and what others may have defined.
 func (r *Reader) skip(total uint32) error {
 	if total < 12 || total%4 != 0 {
 		return r.malformed("a block claims to be %d bytes long", total)
 	}
-	n, err := io.CopyN(io.Discard, r.in, int64(total)-8)
-	r.offset += n
-	if err == io.EOF {
-		return r.fill(make([]byte, 1), false)
+	if wanted := int64(total) - 8; r.discard(wanted) < wanted {
+		_, err := r.take(1)
+		return err
 	}
-	return err
+	return nil
 }
 
 // readSection begins a section: the byte order may change, and interfaces are
 // numbered from 0 again.
-func (r *Reader) readSection(length []byte) error {
-	var magic [4]byte
-	if err := r.fill(magic[:], false); err != nil {
+func (r *Reader) readSection(length [4]byte) error {
+	magic, err := r.take(4)
+	if err != nil {
 		return err
 	}
 	switch uint32(0x1a2b3c4d) {
-	case binary.LittleEndian.Uint32(magic[:]):
+	case binary.LittleEndian.Uint32(magic):
 		r.order = binary.LittleEndian
-	case binary.BigEndian.Uint32(magic[:]):
+	case binary.BigEndian.Uint32(magic):
 		r.order = binary.BigEndian
 	default:
 		return r.malformed("a section header has no byte-order magic")
 	}
-	total := r.order.Uint32(length)
+	total := r.order.Uint32(length[:])
 	if total < 28 {
 		return r.malformed("a section header claims to be %d bytes long", total)
 	}
@@ -125,7 +119,11 @@ func (r *Reader) readSection(length []byte) error {
 	return nil
 }
 
-func (r *Reader) readInterface(body []byte) error {
+func (r *Reader) readInterface(total uint32) error {
+	body, err := r.body(total, 8)
+	if err != nil {
+		return err
+	}
 	if len(body) < 8 {
 		return r.malformed("an interface block is too short")
 	}
@@ -177,12 +175,21 @@ func (r *Reader) readPacket(kind uint32, body []byte) (Packet, error) {
 		Length:    wireLength(r.order.Uint32(body[16:]), int(captured)),
 		Interface: index,
 	}
-	for code, value := range options(r.order, body[min(len(body), (end+3)&^3):]) {
-		if code == optionComment && len(p.Comments) < maxComments {
-			p.Comments = append(p.Comments, string(value))
-		}
+	if rest := body[min(len(body), (end+3)&^3):]; len(rest) > 0 {
+		r.readPacketOptions(&p, rest)
 	}
 	return p, nil
+}
+
+func (r *Reader) readPacketOptions(p *Packet, list []byte) {
+	for code, value := range options(r.order, list) {
+		switch {
+		case code == optionComment && len(p.Comments) < maxComments:
+			p.Comments = append(p.Comments, string(value))
+		case code == optionFlags && len(value) >= 4:
+			p.Direction = Direction(r.order.Uint32(value) & 3 % 3)
+		}
+	}
 }
 
 // readSimple reads a packet without a time, of the section's first interface.

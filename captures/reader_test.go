@@ -30,7 +30,7 @@ func drain(data []byte) (list []Packet, r *Reader, err error) {
 
 func TestWhatIsWrittenIsRead(t *testing.T) {
 	want := []Packet{
-		{Time: dawn, Data: []byte("abc"), Length: 1500, Interface: 1, Comments: []string{"first", "second, longer"}},
+		{Time: dawn, Data: []byte("abc"), Length: 1500, Interface: 1, Direction: DirectionOut, Comments: []string{"first", "second, longer"}},
 		{Time: dawn.Add(1), Data: []byte("abcdefgh"), Length: 8},
 		{Time: dawn.Add(time.Hour), Data: []byte{}, Length: 0, Comments: []string{"empty"}},
 	}
@@ -61,7 +61,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 }
 
 func samePacket(x, y Packet) bool {
-	return x.Time.Equal(y.Time) && bytes.Equal(x.Data, y.Data) && x.Length == y.Length && x.Interface == y.Interface && slices.Equal(x.Comments, y.Comments)
+	return x.Time.Equal(y.Time) && bytes.Equal(x.Data, y.Data) && x.Length == y.Length && x.Interface == y.Interface && x.Direction == y.Direction && slices.Equal(x.Comments, y.Comments)
 }
 
 func TestClassicPcapKeepsNanoseconds(t *testing.T) {
@@ -135,6 +135,33 @@ func (b *ng) version() uint32 { return b.order.Uint32(append(b.order.AppendUint1
 
 func (b *ng) link(link uint16, options ...byte) {
 	b.block(blockInterface, append(append(append(b.order.AppendUint16(nil, link), 0, 0), b.words(0)...), options...))
+}
+
+func TestOldVersionsSwapTheLengths(t *testing.T) {
+	for version, lengths := range map[uint16][2]uint32{1: {60, 2}, 2: {60, 2}, 3: {60, 2}, 4: {2, 60}} {
+		b := binary.LittleEndian.AppendUint32(nil, magicMicro)
+		b = binary.LittleEndian.AppendUint16(b, 2)
+		b = binary.LittleEndian.AppendUint16(b, version)
+		for _, word := range []uint32{0, 0, 65535, 1, 1000, 7, lengths[0], lengths[1]} {
+			b = binary.LittleEndian.AppendUint32(b, word)
+		}
+		got, _, err := drain(append(b, "xy"...))
+		if !errors.Is(err, io.EOF) || len(got) != 1 || string(got[0].Data) != "xy" || got[0].Length != 60 {
+			t.Errorf("version 2.%d: got %v, %v", version, got, err)
+		}
+	}
+}
+
+func TestTheModifiedFormatHasLongerPacketHeaders(t *testing.T) {
+	b := binary.BigEndian.AppendUint32(nil, magicModified)
+	b = binary.BigEndian.AppendUint32(b, 2<<16|4)
+	for _, word := range []uint32{0, 0, 65535, 1, 1000, 7, 2, 60, 3 /* interface */, 0 /* protocol and type */} {
+		b = binary.BigEndian.AppendUint32(b, word)
+	}
+	got, r, err := drain(append(b, "xy"...))
+	if !errors.Is(err, io.EOF) || len(got) != 1 || string(got[0].Data) != "xy" || r.Format() != FormatPcapModified {
+		t.Errorf("got %v, %v", got, err)
+	}
 }
 
 func TestSectionsMayChangeByteOrderAndInterfaces(t *testing.T) {
@@ -248,10 +275,11 @@ func TestAClaimedLengthAllocatesNothing(t *testing.T) {
 }
 
 func TestWhatIsNoCaptureIsRefusedWithAReason(t *testing.T) {
-	for _, data := range []string{"", "ab", "hello, world", "\x1f\x8b\x08\x00", "\x28\xb5\x2f\xfd"} {
+	for data, reason := range map[string]string{"": "empty", "ab": "2 bytes", "hello, world": "begins with", "snoop": "snoop", "GMBU": "Network Monitor",
+		"BZh9": "bzip2", "\xfd7zXZ": "xz", "PK\x03\x04": "ZIP"} {
 		_, err := NewReader(strings.NewReader(data))
-		if !errors.Is(err, ErrNotCapture) {
-			t.Errorf("%q: got %v, want ErrNotCapture", data, err)
+		if !errors.Is(err, ErrNotCapture) || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%q: got %v, want ErrNotCapture because of %q", data, err, reason)
 		}
 	}
 }

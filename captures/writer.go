@@ -101,8 +101,11 @@ func appendEnhanced(b []byte, p Packet) []byte {
 		b = binary.LittleEndian.AppendUint32(b, word)
 	}
 	b = pad(append(b, p.Data...))
-	if len(p.Comments) == 0 {
+	if len(p.Comments) == 0 && p.Direction == DirectionUnknown {
 		return b
+	}
+	if p.Direction != DirectionUnknown {
+		b = appendOption(b, optionFlags, string([]byte{byte(p.Direction), 0, 0, 0}))
 	}
 	for _, comment := range p.Comments[:min(len(p.Comments), maxComments)] {
 		b = appendOption(b, optionComment, comment)

@@ -25,8 +25,8 @@ func analyzeCommand() *cli.Command {
 		Usage:     "say from capture files how TCP connections were opened, and what proves it",
 		ArgsUsage: "FILE…",
 		Args:      true,
-		Description: "Reads pcap and pcapng files; - is standard input. Several files are several vantage points\n" +
-			"of one exchange and must share a clock. Exit status 1: no opening of a TCP connection was found.",
+		Description: "Reads pcap and pcapng files, also compressed with gzip or zstd; - is standard input. Several files\n" +
+			"are several vantage points of one exchange and must share a clock. Exit status 1: no opening of a TCP connection was found.",
 		Flags: []cli.Flag{
 			jsonFlag(),
 			&cli.StringFlag{Name: "html", Usage: "write a page with ladders and evidence to `FILE`"},
@@ -193,7 +193,7 @@ func readFailure(ctx context.Context, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		f.Hint = "read it as the user who owns it"
 	case errors.Is(err, captures.ErrNotCapture):
-		f.Hint = "pcap and pcapng files are understood"
+		f.Hint = "pcap and pcapng files are understood, also compressed with gzip or zstd"
 	}
 	return f
 }
