@@ -16,9 +16,12 @@ type Shot struct {
 
 // Fired tells what became of a Shot. Before and After are readings of
 // CLOCK_MONOTONIC in nanoseconds around the system call, both 0 where it was
-// not reached. Err is as of [Socket.Connect].
+// not reached. Ahead is by how many nanoseconds the call was meant to begin
+// before the instant, since a SYN takes some microseconds through the kernel;
+// so it leaves at about Before+Ahead. Err is as of [Socket.Connect].
 type Fired struct {
 	Before, After int64
+	Ahead         int64
 	Err           error
 }
 
@@ -60,9 +63,10 @@ func (s *Step) UnmarshalText(text []byte) error {
 // Privileges is what the system granted to the thread of a Launchpad.
 type Privileges struct {
 	Step         Step          `json:"step"`
-	FIFO         bool          `json:"fifo"`          // SCHED_FIFO at the lowest real-time priority
-	Nice         int           `json:"nice"`          // where FIFO is false: −20, the best, to 19
-	MemoryLocked bool          `json:"memory_locked"` // what is in memory stays there
+	FIFO         bool          `json:"fifo"`             // SCHED_FIFO at the lowest real-time priority
+	Nice         int           `json:"nice"`             // where FIFO is false: −20, the best, to 19
+	MemoryLocked bool          `json:"memory_locked"`    // what is in memory stays there
+	Awake        bool          `json:"processors_awake"` // no processor slept in the last 30 ms before the instant
 	TimerSlack   time.Duration `json:"timer_slack_ns"`
 }
 

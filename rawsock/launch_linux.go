@@ -34,7 +34,8 @@ type Launchpad struct {
 	thread  thread
 	wake    int // an eventfd by which a context ends the sleep; −1 where there is none
 	quiet   bool
-	yielded int64 // when the goroutine last got a fresh slice of the scheduler
+	awake   *os.File // while it is open no processor sleeps; nil where that was not asked for or refused
+	yielded int64    // when the goroutine last got a fresh slice of the scheduler
 	spun    time.Duration
 	closed  bool
 	list    []aimed
@@ -65,8 +66,9 @@ func NewLaunchpad(c LaunchConfig) *Launchpad {
 // Privileges is what the system granted.
 func (p *Launchpad) Privileges() Privileges { return p.thread.reached }
 
-// Launch connects every shot in the given order, the first at the instant at, a
-// reading of CLOCK_MONOTONIC in nanoseconds, or at once when that is past. It
+// Launch connects every shot in the given order, so that the first SYN leaves at
+// the instant at, a reading of CLOCK_MONOTONIC in nanoseconds, or at once when
+// that is past. It
 // sleeps until shortly before the instant and then spins, for at most 3 ms
 // before it sleeps 10 ms again, so that the later shots of a paced burst may
 // leave some 50 µs late.
@@ -121,6 +123,7 @@ func (p *Launchpad) approach(ctx context.Context, at int64) error {
 	p.spun = 0
 	if time.Duration(at-monotonic()) > quietFrom {
 		p.speak()
+		p.letSleep()
 	}
 	stop, err := p.watch(ctx, at)
 	if err != nil {
@@ -131,6 +134,7 @@ func (p *Launchpad) approach(ctx context.Context, at int64) error {
 		return err
 	}
 	p.hush()
+	p.keepAwake()
 	if err := p.doze(ctx, at-int64(yieldFrom)); err != nil {
 		return err
 	}
@@ -197,12 +201,13 @@ func (p *Launchpad) fire(ctx context.Context, fired []Fired) error {
 	for i := range p.list {
 		a := &p.list[i]
 		now := monotonic()
-		if now < a.at {
+		if now < a.at-p.stage.passage() {
 			var err error
 			if now, err = p.await(ctx, a.at, now); err != nil {
 				return err
 			}
 		}
+		fired[i].Ahead = p.stage.passage()
 		a.shoot(&fired[i], now)
 	}
 	return nil
@@ -215,8 +220,9 @@ func (a *aimed) shoot(f *Fired, now int64) {
 	f.After = monotonic()
 }
 
-// await sleeps until the lead before an instant, spins from there on, and
-// returns the time. When the launch has spun for long enough, sleep is all.
+// await sleeps until the lead before an instant, spins from there on until a
+// SYN's passage before it, and returns the time. When the launch has spun for
+// long enough, sleep is all.
 func (p *Launchpad) await(ctx context.Context, at, now int64) (int64, error) {
 	if time.Duration(at-now) > yieldFrom {
 		if err := p.approach(ctx, at); err != nil {
@@ -232,12 +238,12 @@ func (p *Launchpad) await(ctx context.Context, at, now int64) (int64, error) {
 		return 0, err
 	}
 	begin := monotonic()
-	for now = begin; now < at; now = monotonic() {
+	for now = begin; now < at-p.stage.passage(); now = monotonic() {
 		switch left := time.Duration(at - now); {
 		case left > rehearseFrom:
 			p.stage.warm()
 		case left > rehearseTo:
-			p.stage.play(now)
+			p.stage.play()
 		}
 	}
 	p.spun += time.Duration(now - begin)
@@ -296,6 +302,7 @@ func (p *Launchpad) Close() error {
 	p.closed = true
 	err := p.thread.restore()
 	p.speak()
+	p.letSleep()
 	if p.wake >= 0 {
 		unix.Close(p.wake)
 	}

@@ -186,15 +186,39 @@ func TestLaunchConnectsAtTheInstantAndNotBefore(t *testing.T) {
 			t.Fatal(err)
 		}
 		f := launched.Shots[0]
-		if f.Err != nil || f.Before < at || f.After < f.Before {
-			t.Fatalf("got %+v, want a connect() at %d or later", f, at)
+		if f.Err != nil || f.Before+f.Ahead < at || f.After < f.Before {
+			t.Fatalf("got %+v, want a connect() at %d less what lies ahead, or later", f, at)
 		}
-		late = append(late, time.Duration(f.Before-at))
+		if f.Ahead < 0 || f.Ahead > longestPassage {
+			t.Fatalf("got %d ns ahead, want 0 to %d", f.Ahead, longestPassage)
+		}
+		late = append(late, time.Duration(f.Before+f.Ahead-at))
 	}
 	slices.Sort(late)
 	// The machine may be busy: the median is checked, and not tightly.
 	if median := late[launches/2]; median > 5*time.Millisecond {
 		t.Errorf("late by %v in the median of %v", median, late)
+	}
+}
+
+func TestPassageIsTheMedianOfTheLatestRehearsals(t *testing.T) {
+	for _, test := range []struct {
+		took  [3]int64
+		plays int
+		want  int64
+	}{
+		{[3]int64{6000, 7000, 8000}, 3, 0}, // the first play does not count
+		{[3]int64{6000, 50000, 7000}, 4, 7000},
+		{[3]int64{7000, 6000, 50000}, 9, 7000},
+		{[3]int64{40000, 50000, 60000}, 4, longestPassage},
+	} {
+		r := rehearsal{ready: true, took: test.took, plays: test.plays}
+		if got := r.passage(); got != test.want {
+			t.Errorf("%v after %d plays: got %d, want %d", test.took, test.plays, got, test.want)
+		}
+	}
+	if got := (&rehearsal{plays: 9, took: [3]int64{1, 1, 1}}).passage(); got != 0 {
+		t.Errorf("without a rehearsal: got %d, want 0", got)
 	}
 }
 
@@ -228,8 +252,8 @@ func TestPacedShotsWaitForTheirTurnAndBoundTheSpin(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, f := range fired {
-			if due := at + int64(shots[i].After); f.Before < due {
-				t.Errorf("pace %v: shot %d left %v early", pace, i, time.Duration(due-f.Before))
+			if due := at + int64(shots[i].After); f.Before+f.Ahead < due {
+				t.Errorf("pace %v: shot %d left %v early", pace, i, time.Duration(due-f.Before-f.Ahead))
 			}
 		}
 		// An ordinary thread's spin may include the time for which others ran.

@@ -58,7 +58,7 @@ func (l launchpad) Launch(ctx context.Context, at timing.Instant, shots []punch.
 	done, err := l.Launchpad.Launch(ctx, int64(at), list)
 	fired := make([]punch.Fired, len(done))
 	for i, d := range done {
-		fired[i] = punch.Fired{Called: timing.Instant(d.Before), Err: d.Err}
+		fired[i] = punch.Fired{Called: timing.Instant(d.Before + d.Ahead), Err: d.Err}
 	}
 	return fired, err
 }

@@ -39,7 +39,7 @@ func (n BenchNode) Port(i int) uint16 { return uint16(20000 + i%20000) }
 // BenchShot is what a node measured of one launch.
 type BenchShot struct {
 	Variant    string          `json:"variant"`
-	Late       *int64          `json:"late_ns"` // the SYN at the tap minus the instant; nil if there was none
+	Late       *int64          `json:"late_ns"` // the SYN at the tap minus the instant, less than 0 if it was early; nil if there was none
 	Privileges json.RawMessage `json:"privileges"`
 }
 
@@ -69,10 +69,10 @@ type BenchCondition struct {
 // BenchResult are the percentiles of one variant.
 type BenchResult struct {
 	Variant    string          `json:"variant"`
-	Privileges json.RawMessage `json:"privileges"` // that it reached; null for the timer, which wants none
-	Missed     int             `json:"missed"`     // launches of either side without a SYN
-	Lateness   Percentiles     `json:"lateness_ns"`
-	Skew       Percentiles     `json:"skew_ns"` // between the two SYNs of a launch, without its sign
+	Privileges json.RawMessage `json:"privileges"`  // that it reached; null for the timer, which wants none
+	Missed     int             `json:"missed"`      // launches of either side without a SYN
+	Lateness   Percentiles     `json:"lateness_ns"` // without its sign
+	Skew       Percentiles     `json:"skew_ns"`     // between the two SYNs of a launch, without its sign
 	Ratio      *float64        `json:"timer_p99_ratio"`
 }
 
@@ -136,7 +136,7 @@ func (t *benchTally) add(a, b []BenchShot) error {
 				t.missed[s.Variant]++
 				continue
 			}
-			t.late[s.Variant] = append(t.late[s.Variant], *s.Late)
+			t.late[s.Variant] = append(t.late[s.Variant], max(*s.Late, -*s.Late))
 			t.privileges[s.Variant] = s.Privileges
 		}
 		if a[i].Late != nil && b[i].Late != nil {

@@ -64,7 +64,7 @@ type Shot struct {
 
 // Fired is what became of a Shot.
 type Fired struct {
-	Called timing.Instant // when connect() was called
+	Called timing.Instant // when the SYN was to leave: connect() was called some microseconds before
 	Err    error          // nil: the SYN left
 }
 
