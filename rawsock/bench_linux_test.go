@@ -53,11 +53,15 @@ func preparedBurst(b *testing.B, n int, local func(int) netip.AddrPort, remote n
 		defer s.Close()
 		shots[i] = Shot{Socket: s, Remote: remote}
 	}
-	launched, err := Launch(b.Context(), ahead(5*time.Millisecond), shots)
+	launched, err := Launch(b.Context(), ahead(15*time.Millisecond), shots)
 	if err != nil {
 		return 0, err
 	}
-	return time.Duration(launched.Shots[n-1].After - launched.Shots[0].Before), nil
+	first, last := launched.Shots[0].Before, int64(0)
+	for _, f := range launched.Shots {
+		first, last = min(first, f.Before), max(last, f.After)
+	}
+	return time.Duration(last - first), nil
 }
 
 func unpreparedBurst(n int, local func(int) netip.AddrPort, remote netip.AddrPort) (time.Duration, error) {

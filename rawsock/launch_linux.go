@@ -30,6 +30,7 @@ const (
 // called from that goroutine only, and Close before it does other work for
 // long, since a SCHED_FIFO thread keeps ordinary ones off its processor.
 type Launchpad struct {
+	config  LaunchConfig
 	lead    time.Duration
 	thread  thread
 	wake    int // an eventfd by which a context ends the sleep; −1 where there is none
@@ -57,7 +58,7 @@ type aimed struct {
 // With SCHED_FIFO, memory that is present is locked too, where that is allowed.
 func NewLaunchpad(c LaunchConfig) *Launchpad {
 	runtime.LockOSThread()
-	p := &Launchpad{wake: -1}
+	p := &Launchpad{config: c, wake: -1}
 	p.thread.prepare(c.Limit)
 	p.lead = c.lead(p.thread.reached.FIFO)
 	return p
@@ -71,7 +72,9 @@ func (p *Launchpad) Privileges() Privileges { return p.thread.reached }
 // that is past. It
 // sleeps until shortly before the instant and then spins, for at most 3 ms
 // before it sleeps 10 ms again, so that the later shots of a paced burst may
-// leave some 50 µs late.
+// leave some 50 µs late. A large burst without pauses is divided among the
+// processors, one shot to each in turn, so that its order is kept to about one
+// shot.
 //
 // It may be called again, also with the same sockets: a socket whose attempt
 // was refused starts a new one from its port, one whose attempt is in progress
@@ -81,6 +84,14 @@ func (p *Launchpad) Launch(ctx context.Context, at int64, shots []Shot) ([]Fired
 	if p.closed {
 		return nil, ErrClosed
 	}
+	if n := threadsFor(at, shots); n > 1 {
+		return p.spread(ctx, at, shots, n)
+	}
+	return p.launch(ctx, at, shots)
+}
+
+// launch is Launch on this thread alone.
+func (p *Launchpad) launch(ctx context.Context, at int64, shots []Shot) ([]Fired, error) {
 	fired := make([]Fired, len(shots))
 	if err := p.aim(at, shots, fired); err != nil {
 		return fired, err
@@ -198,9 +209,9 @@ func (p *Launchpad) yield(at int64) {
 // fire makes the system calls. From the sleep before the first on nothing is
 // allocated and the runtime hears of nothing, unless there is a long pause.
 func (p *Launchpad) fire(ctx context.Context, fired []Fired) error {
+	now := monotonic()
 	for i := range p.list {
 		a := &p.list[i]
-		now := monotonic()
 		if now < a.at-p.stage.passage() {
 			var err error
 			if now, err = p.await(ctx, a.at, now); err != nil {
@@ -208,16 +219,17 @@ func (p *Launchpad) fire(ctx context.Context, fired []Fired) error {
 			}
 		}
 		fired[i].Ahead = p.stage.passage()
-		a.shoot(&fired[i], now)
+		now = a.shoot(&fired[i], now)
 	}
 	return nil
 }
 
-// shoot makes one call.
-func (a *aimed) shoot(f *Fired, now int64) {
+// shoot makes one call and returns the time after it.
+func (a *aimed) shoot(f *Fired, now int64) int64 {
 	f.Before = now
 	a.errno, a.over = a.socket.launch(&a.to)
 	f.After = monotonic()
+	return f.After
 }
 
 // await sleeps until the lead before an instant, spins from there on until a

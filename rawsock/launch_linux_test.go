@@ -241,6 +241,43 @@ func TestBurstLeavesInItsOrder(t *testing.T) {
 	}
 }
 
+func TestLargeBurstSendsEveryShotOnceAndTellsOfEach(t *testing.T) {
+	const n = 2*spreadFrom + 1
+	shots, tap := salvo(t, n, 0)
+	at := ahead(30 * time.Millisecond)
+	launched, err := Launch(t.Context(), at, shots)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[netip.AddrPort]int{}
+	for range n {
+		seen[await(t, tap, "a SYN", func(s segment) bool { return s.flags == syn }).source]++
+	}
+	for i, shot := range shots {
+		if seen[shot.Socket.Local()] != 1 {
+			t.Errorf("shot %d: got %d SYNs, want 1", i, seen[shot.Socket.Local()])
+		}
+		if f := launched.Shots[i]; f.Err != nil || f.Before+f.Ahead < at {
+			t.Errorf("shot %d: got %+v, want a connect() from %d on", i, f, at)
+		}
+	}
+}
+
+func TestLargeBurstEndsWithItsContext(t *testing.T) {
+	shots, _ := salvo(t, spreadFrom, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	launched, err := Launch(ctx, ahead(time.Minute), shots)
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v, want %v", err, context.Canceled)
+	}
+	for i, f := range launched.Shots {
+		if f.Before != 0 {
+			t.Fatalf("shot %d: got %+v, want no connect()", i, f)
+		}
+	}
+}
+
 func TestPacedShotsWaitForTheirTurnAndBoundTheSpin(t *testing.T) {
 	for _, pace := range []time.Duration{100 * time.Microsecond, 2 * time.Millisecond, 15 * time.Millisecond} {
 		shots, _ := salvo(t, 8, pace)

@@ -282,17 +282,19 @@ func preparedBurst(ctx context.Context, local, remote netip.AddrPort, n int, tim
 		}
 		shots = append(shots, rawsock.Shot{Socket: s, Remote: remote})
 	}
-	launched, err := rawsock.Launch(ctx, int64(timing.Now().Add(5*time.Millisecond)), shots)
+	launched, err := rawsock.Launch(ctx, int64(timing.Now().Add(15*time.Millisecond)), shots)
 	if err != nil {
 		return 0, err
 	}
+	first, last := launched.Shots[0].Before, int64(0)
 	for _, f := range launched.Shots {
 		if f.Err != nil {
 			return 0, f.Err
 		}
+		first, last = min(first, f.Before), max(last, f.After)
 	}
 	if times.Privileges, err = json.Marshal(launched.Reached); err != nil {
 		return 0, err
 	}
-	return time.Duration(launched.Shots[n-1].After - launched.Shots[0].Before), nil
+	return time.Duration(last - first), nil
 }
