@@ -52,11 +52,13 @@ const (
 
 // NewCore makes a core without ports.
 func NewCore(c CoreConfig) (*Core, error) {
-	if c.Hops == 0 {
+	switch {
+	case c.Hops == 0:
 		c.Hops = DefaultHops
-	}
-	if c.Hops < 0 || c.Hops > 200 {
-		return nil, fmt.Errorf("core: %d hops: want 1 to 200", c.Hops)
+	case c.Hops < 0:
+		c.Hops = 0
+	case c.Hops > 200:
+		return nil, fmt.Errorf("core: %d hops: want at most 200", c.Hops)
 	}
 	if c.ErrorRate == 0 {
 		c.ErrorRate = DefaultErrorRate

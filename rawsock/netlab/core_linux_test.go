@@ -64,21 +64,28 @@ func newNetworkWith(t testing.TB, kind netlab.DeviceKind, link netlab.Link, c ne
 	if traced {
 		c.Observe = n.observe
 	}
-	var err error
-	if n.core, err = netlab.NewCore(c); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := n.core.Close(); err != nil {
-			t.Errorf("close core: %v", err)
-		}
-	})
+	n.core = newCore(t, c)
 	attach(t, n.core, netlab.PortConfig{Namespace: n.a, Name: "a0", Addresses: []netip.Prefix{a4, a6}, Link: link, Device: kind})
 	attach(t, n.core, netlab.PortConfig{Namespace: n.b, Name: "b0", Addresses: []netip.Prefix{b4, b6}, Link: link, Device: kind})
 	if err := n.core.Start(); err != nil {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// newCore makes a core that ends with the test.
+func newCore(t testing.TB, c netlab.CoreConfig) *netlab.Core {
+	t.Helper()
+	core, err := netlab.NewCore(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := core.Close(); err != nil {
+			t.Errorf("close core: %v", err)
+		}
+	})
+	return core
 }
 
 func attach(t testing.TB, c *netlab.Core, p netlab.PortConfig) {

@@ -85,20 +85,33 @@ func (h handle) quieten(link netlink.Link) error {
 
 func (h handle) addDefaultRoutes(p PortConfig, index int) error {
 	var done [2]bool
-	for _, a := range p.Addresses {
-		family, all := 0, netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-		if a.Addr().Is6() {
-			family, all = 1, netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	for _, r := range p.Routed {
+		if r.Bits() == 0 {
+			done[family(r)] = true
 		}
-		if done[family] {
+	}
+	for _, a := range p.Addresses {
+		f, all := family(a), netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+		if f == 1 {
+			all = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+		}
+		if done[f] {
 			continue
 		}
-		done[family] = true
-		if err := h.addRoute(all, accessRouter(index, family == 1), p.Name); err != nil {
+		done[f] = true
+		if err := h.addRoute(all, accessRouter(index, f == 1), p.Name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// family is 0 for IPv4 and 1 for IPv6.
+func family(p netip.Prefix) int {
+	if p.Addr().Is6() {
+		return 1
+	}
+	return 0
 }
 
 // cableToCore makes the veth pair of a Packet device. Its near end resolves no

@@ -19,6 +19,8 @@ func (c *Core) forward(p []byte, h header, from int, scratch []byte) outcome {
 	}
 	to, hops := c.routes.find(h.dst), c.config.Hops
 	switch {
+	case hops == 0:
+		return wire(from, to)
 	case to < 0:
 		router := accessRouter(from, h.v6)
 		answer := icmpError(scratch, p, h, noRoute, router)
@@ -31,6 +33,14 @@ func (c *Core) forward(p []byte, h header, from int, scratch []byte) outcome {
 		return reply(TTLExceeded, causeTTL, from, answer, router, hop)
 	}
 	setTTL(p, h.ttl-uint8(hops))
+	return outcome{event: Delivered, to: to}
+}
+
+// wire joins the ports without a router; nothing comes back to where it was sent.
+func wire(from, to int) outcome {
+	if to < 0 || to == from {
+		return outcome{event: Unreachable, cause: causeUnreachable, to: -1}
+	}
 	return outcome{event: Delivered, to: to}
 }
 

@@ -22,6 +22,7 @@ type Drops struct {
 	Overflow                       uint64 // a device had no room or was down
 	QueueFull                      uint64 // the queue before a link with a rate had no room
 	Silenced                       uint64 // ICMP errors that a router's limit kept back
+	Misdirected                    uint64 // a middlebox sent it without a direction, or a Chain around and around
 }
 
 // Mark is a moment in the statistics of a core; the zero value is its start.
@@ -105,6 +106,7 @@ func (t *tally) lateness(worst time.Duration) Lateness {
 			Lost: t.drops[causeLost], TTLExceeded: t.drops[causeTTL], Unreachable: t.drops[causeUnreachable],
 			Malformed: t.drops[causeMalformed], NotUnicast: t.drops[causeNotUnicast],
 			Overflow: t.drops[causeOverflow], QueueFull: t.drops[causeQueueFull], Silenced: t.drops[causeSilenced],
+			Misdirected: t.drops[causeMisdirected],
 		},
 	}
 }

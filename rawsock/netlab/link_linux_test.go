@@ -95,15 +95,7 @@ func stamp(t testing.TB, control []byte) time.Time {
 func lineTo(t *testing.T, k netlab.DeviceKind, up netlab.Link, down *netlab.Link) *network {
 	t.Helper()
 	n := &network{a: netlabtest.Namespace(t, "a"), b: netlabtest.Namespace(t, "b")}
-	var err error
-	if n.core, err = netlab.NewCore(netlab.CoreConfig{Seed: 1}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := n.core.Close(); err != nil {
-			t.Errorf("close core: %v", err)
-		}
-	})
+	n.core = newCore(t, netlab.CoreConfig{Seed: 1})
 	attach(t, n.core, netlab.PortConfig{Namespace: n.a, Name: "a0", Addresses: []netip.Prefix{a4}, Link: up, Down: down, Device: k})
 	attach(t, n.core, netlab.PortConfig{Namespace: n.b, Name: "b0", Addresses: []netip.Prefix{b4}, Device: k})
 	if err := n.core.Start(); err != nil {

@@ -35,13 +35,16 @@ var deviceKindNames = [...]string{"auto", "tun", "packet"}
 type PortConfig struct {
 	Namespace *Namespace
 	Name      string         // of the device inside Namespace (at most 15 bytes), and of the port in traces
-	Addresses []netip.Prefix // of the device; a default route per family present leads into the core
-	Routed    []netip.Prefix // further prefixes the core delivers here
-	Link      Link           // towards the core and, unless Down is set, back
-	Down      *Link          // from the core towards the device
-	Device    DeviceKind
-	// Middlebox, if any, sits between the device and the link. The core then
-	// delivers only Routed here: Addresses are its inside.
+	Addresses []netip.Prefix // of the device
+	// Routed are further prefixes that the core delivers here. A default route per
+	// family of Addresses leads into the core, unless Routed has 0.0.0.0/0 or ::/0,
+	// because the way to everything is then behind this port.
+	Routed []netip.Prefix
+	Link   Link  // towards the core and, unless Down is set, back
+	Down   *Link // from the core towards the device
+	Device DeviceKind
+	// Middlebox, if any, sits between the device and the link; several make a
+	// Chain. The core then delivers only Routed here: Addresses are its inside.
 	Middlebox Middlebox
 }
 
@@ -78,7 +81,7 @@ type Middlebox interface {
 
 // CoreConfig configures a Core. The zero value is usable.
 type CoreConfig struct {
-	Hops int    // routers between any two ports that decrement TTL; 0 means DefaultHops
+	Hops int    // routers between any two ports that decrement TTL; 0 means DefaultHops, less is NoHops
 	Seed uint64 // of loss, jitter and reordering
 	// ErrorRate is how many ICMP errors per second each router sends at most, after
 	// a burst of a twentieth of that; 0 means DefaultErrorRate, less than 0 no limit.
@@ -89,6 +92,12 @@ type CoreConfig struct {
 // DefaultHops is the number of routers between two ports unless configured:
 // enough that a low TTL leaves a NAT and dies before the other one.
 const DefaultHops = 3
+
+// NoHops makes a core a plain wire between its ports, on which middleboxes sit
+// as bumps: TTLs stay as they are, nobody answers with ICMP errors, and what has
+// no destination at another port is lost. So an emulated box can stand between
+// the namespaces of a client and of a router with a kernel of its own.
+const NoHops = -1
 
 // DefaultErrorRate, with its burst of 50, is how Linux limits the ICMP errors
 // of a host: icmp_msgs_per_sec and icmp_msgs_burst of its ip-sysctl.rst. RFC 1812

@@ -24,6 +24,7 @@ const (
 	causeOverflow
 	causeQueueFull
 	causeSilenced
+	causeMisdirected
 	causes
 )
 

@@ -28,7 +28,9 @@ func (e *engine) emit(p *port, emissions []Emission, now instant) {
 		packet := frame[headroom:]
 		h, ok := parse(packet)
 		switch {
-		case !ok || h.length > mtu || m.Direction == DirectionUnknown:
+		case m.Direction == DirectionUnknown:
+			e.discard(p, packet, causeMisdirected, now)
+		case !ok || h.length > mtu:
 			e.discard(p, packet, causeMalformed, now)
 		case m.Direction == Outbound:
 			e.enter(p, packet[:h.length], h, now)
