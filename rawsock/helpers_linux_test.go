@@ -112,7 +112,17 @@ func tcpOf(tcp []byte, source, destination netip.Addr, hops byte) segment {
 }
 
 // await reads the tap until a segment satisfies want.
-func await(t testing.TB, tap *Tap, what string, want func(segment) bool) segment {
+func await(t testing.TB, tap *Tap, what string, want func(segment) bool) (found segment) {
+	t.Helper()
+	awaitFrame(t, tap, what, func(f Frame) (ok bool) {
+		found, ok = parseSegment(f)
+		return ok && want(found)
+	})
+	return found
+}
+
+// awaitFrame reads the tap until a frame satisfies want.
+func awaitFrame(t testing.TB, tap *Tap, what string, want func(Frame) bool) {
 	t.Helper()
 	defer context.AfterFunc(soon(t), tap.Stop)()
 	for {
@@ -120,8 +130,8 @@ func await(t testing.TB, tap *Tap, what string, want func(segment) bool) segment
 		if err != nil {
 			t.Fatalf("wait for %s at the tap: %v", what, err)
 		}
-		if s, ok := parseSegment(f); ok && want(s) {
-			return s
+		if want(f) {
+			return
 		}
 	}
 }

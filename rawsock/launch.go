@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-// Shot is one connect() of a launch.
+// Shot is one connect() of a launch, or one volley of crafted segments.
 type Shot struct {
 	Socket *Socket
 	Remote netip.AddrPort
+	Volley *Volley       // where set, it is sent, and Socket and Remote do not count
 	After  time.Duration // after the instant of the launch; never less than that of the shot before
 }
 
@@ -18,7 +19,8 @@ type Shot struct {
 // CLOCK_MONOTONIC in nanoseconds around the system call, both 0 where it was
 // not reached. Ahead is by how many nanoseconds the call was meant to begin
 // before the instant, since a SYN takes some microseconds through the kernel;
-// so it leaves at about Before+Ahead. Err is as of [Socket.Connect].
+// so it leaves at about Before+Ahead. Err is as of [Socket.Connect] or
+// [Sender.Send].
 type Fired struct {
 	Before, After int64
 	Ahead         int64

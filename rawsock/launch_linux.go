@@ -47,6 +47,7 @@ type Launchpad struct {
 // aimed is a Shot laid out for the system call.
 type aimed struct {
 	socket *Socket
+	volley *Volley // in place of socket
 	to     sockaddr
 	at     int64
 	errno  syscall.Errno
@@ -113,9 +114,13 @@ func (p *Launchpad) aim(at int64, shots []Shot, fired []Fired) error {
 	p.list = append(p.list[:0], make([]aimed, len(shots))...)
 	for i, shot := range shots {
 		a := &p.list[i]
-		*a = aimed{socket: shot.Socket, at: at + int64(shot.After)}
+		*a = aimed{socket: shot.Socket, volley: shot.Volley, at: at + int64(shot.After)}
 		if i > 0 && a.at < p.list[i-1].at {
 			return errors.New("launch: the shots are not in the order of their instants")
+		}
+		if a.volley != nil {
+			a.to = a.volley.first()
+			continue
 		}
 		// The scope of an IPv6 zone is known where the socket's own has it.
 		shot.Socket.mu.Lock()
@@ -227,7 +232,11 @@ func (p *Launchpad) fire(ctx context.Context, fired []Fired) error {
 // shoot makes one call and returns the time after it.
 func (a *aimed) shoot(f *Fired, now int64) int64 {
 	f.Before = now
-	a.errno, a.over = a.socket.launch(&a.to)
+	if a.volley != nil {
+		a.errno = a.volley.fire()
+	} else {
+		a.errno, a.over = a.socket.launch(&a.to)
+	}
 	f.After = monotonic()
 	return f.After
 }
@@ -296,6 +305,8 @@ func (s *Socket) launch(to *sockaddr) (errno syscall.Errno, over bool) {
 
 func (a *aimed) failure(shot Shot) error {
 	switch {
+	case a.volley != nil:
+		return a.volley.explain(a.errno)
 	case a.over:
 		return ErrClosed
 	case a.errno != 0:

@@ -22,7 +22,7 @@ const (
 // else can have that port.
 type rehearsal struct {
 	caller  Socket // without what Wait and Close need
-	shot    aimed  // of the caller at the refuser
+	shot    aimed  // of the caller at the refuser, or a volley that nobody answers
 	fired   Fired
 	list    []aimed // the launch, of which the last cold ones are still to be touched
 	cold    int
@@ -47,11 +47,11 @@ func (r *rehearsal) open(list []aimed) {
 	r.list, r.cold = list, len(list)
 	r.remote = list[0].to
 	loopback := netip.IPv6Loopback()
-	if list[0].socket.local.Addr().Is4() {
+	if list[0].is4() {
 		loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
 	r.caller, r.refuser, r.router = Socket{fd: -1}, -1, -1
-	r.plays = 0
+	r.shot.volley, r.plays = nil, 0
 	r.ready = r.cast(netip.AddrPortFrom(loopback, 0)) == nil
 	if !r.ready {
 		r.dismiss()
@@ -83,8 +83,28 @@ func (r *rehearsal) cast(loopback netip.AddrPort) (err error) {
 	if loopback.Addr().Is6() {
 		family = unix.AF_INET6
 	}
-	r.router, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if r.router, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		return err
+	}
+	if r.list[0].volley != nil {
+		r.shot.volley, err = blankVolley(netip.AddrPortFrom(loopback.Addr(), portOf(port)))
+	}
 	return err
+}
+
+// blankVolley is a reset of a connection that does not exist, to a port of this
+// host that does not listen: it ends there without a word (RFC 9293 section
+// 3.10.7.1).
+func blankVolley(loopback netip.AddrPort) (*Volley, error) {
+	s, err := OpenSender(loopback.Addr(), Options{})
+	if err != nil {
+		return nil, err
+	}
+	v, err := s.Load([]Segment{{From: loopback, To: loopback, Flags: RST}})
+	if err != nil {
+		s.Close()
+	}
+	return v, err
 }
 
 func (r *rehearsal) close() {
@@ -100,11 +120,14 @@ func (r *rehearsal) dismiss() {
 			unix.Close(fd)
 		}
 	}
+	if r.shot.volley != nil {
+		r.shot.volley.sender.Close()
+	}
 }
 
 // play looks up the route and the neighbour, touches the first socket of the
 // launch by whatever reads it, and connects once, which is refused at once. The
-// next time begins by collecting the refusal.
+// next time begins by collecting the refusal. A volley is rehearsed by another.
 func (r *rehearsal) play() {
 	if !r.ready {
 		return
@@ -113,10 +136,12 @@ func (r *rehearsal) play() {
 	r.remote = first.to
 	unix.RawSyscall(unix.SYS_CONNECT, uintptr(r.router), uintptr(unsafe.Pointer(&r.remote.bytes)), uintptr(r.remote.len))
 	unix.RawSyscall6(unix.SYS_SENDTO, uintptr(r.router), 0, 0, unix.MSG_CONFIRM|msgProbe, 0, 0)
-	first.socket.touch()
-	r.length = uint32(unsafe.Sizeof(r.info))
-	unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(first.socket.fd), unix.IPPROTO_TCP, unix.TCP_INFO,
-		uintptr(unsafe.Pointer(&r.info)), uintptr(unsafe.Pointer(&r.length)), 0)
+	if first.socket != nil {
+		first.socket.touch()
+		r.length = uint32(unsafe.Sizeof(r.info))
+		unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(first.socket.fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+			uintptr(unsafe.Pointer(&r.info)), uintptr(unsafe.Pointer(&r.length)), 0)
+	}
 	r.shot.shoot(&r.fired, monotonic())
 	if r.fired.Err == nil && r.shot.errno == 0 {
 		if r.plays > 0 {
@@ -145,7 +170,16 @@ const longestPassage = 15_000
 func (r *rehearsal) warm() {
 	if r.ready && r.cold > 0 {
 		r.cold--
-		r.list[r.cold].socket.touch()
+		r.list[r.cold].touch()
+	}
+}
+
+// is4 tells the family of the shot.
+func (a *aimed) is4() bool { return a.to.len == unix.SizeofSockaddrInet4 }
+
+func (a *aimed) touch() {
+	if a.socket != nil {
+		a.socket.touch()
 	}
 }
 
