@@ -27,6 +27,7 @@ type Filter struct {
 // analyze`.
 type Analysis struct {
 	Files      []File          `json:"files"`
+	Clocks     []Clock         `json:"clocks"` // one for each file
 	Handshakes []Handshake     `json:"handshakes"`
 	Summary    map[Verdict]int `json:"summary"`
 }
@@ -60,7 +61,9 @@ func Analyze(sources []Source, filter Filter) (Analysis, error) {
 		}
 		out.Files = append(out.Files, file)
 	}
-	for _, h := range a.Handshakes() {
+	handshakes, clocks := a.judge()
+	out.Clocks = clocks
+	for _, h := range handshakes {
 		if filter.matches(h) {
 			nameVantages(h.Vantages, out.Files)
 			out.Handshakes = append(out.Handshakes, h)

@@ -26,6 +26,7 @@ type Analyzer struct {
 	current map[flowKey]*flow // the opening that is in progress on a pair of ports
 	flows   []*flow           // all of them, in the order of their first SYN
 	files   []FileCounts
+	orphans orphans
 	held    int
 	offsets []time.Duration
 }
@@ -143,6 +144,9 @@ func (a *Analyzer) place(s Segment) bool {
 		f = &flow{key: key, isns: map[isnKey]bool{}}
 		a.current[key] = f
 		a.flows = append(a.flows, f)
+	}
+	if f == nil && s.Kind.isRst() {
+		a.orphans.add(s)
 	}
 	if f == nil || !f.wants(s) {
 		return true

@@ -1,14 +1,14 @@
 package captures
 
 import (
-	"cmp"
+	"maps"
 	"slices"
 	"time"
 )
 
-// sameSyn is how far apart one SYN may be seen at two places: a delay on the
-// way and an error between clocks, far below the time after which the 32 bits
-// of a sequence number could be met again by chance.
+// sameSyn is how far apart one SYN may be seen at two places that share a
+// clock: a delay on the way, far below the time after which the 32 bits of a
+// sequence number could be met again by chance.
 const sameSyn = 10 * time.Second
 
 // maxCompared bounds how many flows with the same sequence number are compared
@@ -17,38 +17,19 @@ const maxCompared = 16
 
 // correlate unites the flows that show one exchange at several places. They
 // share an initial sequence number, and the TCP timestamp where there is one;
-// addresses tell nothing behind a NAT.
+// where a NAT rewrites the number, what it leaves alone must be unmistakable.
+// Addresses tell nothing behind a NAT.
 func correlate(flows []*flow) [][]*flow {
-	parent := make([]int, len(flows))
-	for i := range parent {
-		parent[i] = i
-	}
-	find := func(i int) int {
-		for parent[i] != i {
-			parent[i] = parent[parent[i]]
-			i = parent[i]
-		}
-		return i
-	}
-	holders := map[uint32][]int{}
-	for i, f := range flows {
-		for k := range f.isns {
-			holders[k.isn] = append(holders[k.isn], i)
-		}
-	}
-	for isn, list := range holders {
-		for n, i := range list[1:] {
-			for _, j := range list[max(0, n+1-maxCompared) : n+1] {
-				if find(i) != find(j) && shareSyn(flows[i], flows[j], isn) {
-					parent[max(find(i), find(j))] = min(find(i), find(j))
-				}
-			}
-		}
+	u := newUnion(len(flows))
+	u.bySequence(flows)
+	if severalPlaces(flows) {
+		u.byFingerprint(flows)
+		u.byContinuation(flows)
 	}
 	groups := map[int][]*flow{}
 	var order []int
 	for i, f := range flows {
-		root := find(i)
+		root := u.find(i)
 		if groups[root] == nil {
 			order = append(order, root)
 		}
@@ -59,6 +40,53 @@ func correlate(flows []*flow) [][]*flow {
 		out[i] = groups[root]
 	}
 	return out
+}
+
+// union is a disjoint-set forest over the indices of flows; the root of each
+// set is its least index.
+type union []int
+
+func newUnion(n int) union {
+	u := make(union, n)
+	for i := range u {
+		u[i] = i
+	}
+	return u
+}
+
+func (u union) find(i int) int {
+	for u[i] != i {
+		u[i] = u[u[i]]
+		i = u[i]
+	}
+	return i
+}
+
+func (u union) unite(i, j int) {
+	i, j = u.find(i), u.find(j)
+	u[max(i, j)] = min(i, j)
+}
+
+func severalPlaces(flows []*flow) bool {
+	return slices.ContainsFunc(flows, func(f *flow) bool { return !samePlace(f, flows[0]) })
+}
+
+func (u union) bySequence(flows []*flow) {
+	holders := map[uint32][]int{}
+	for i, f := range flows {
+		for k := range f.isns {
+			holders[k.isn] = append(holders[k.isn], i)
+		}
+	}
+	for isn, list := range holders {
+		for n, i := range list[1:] {
+			for _, j := range list[max(0, n+1-maxCompared) : n+1] {
+				if u.find(i) != u.find(j) && shareSyn(flows[i], flows[j], isn) {
+					u.unite(i, j)
+				}
+			}
+		}
+	}
 }
 
 // shareSyn reports whether two flows show the same SYN or SYN-ACK.
@@ -86,57 +114,122 @@ func isForwarded(x, y Segment) bool {
 	return x.Options.HasTimestamps && y.Options.HasTimestamps && y.Time.Sub(x.Time).Abs() <= duplicateFrame
 }
 
+// isSameSyn is for two sightings with one sequence number. The clocks of two
+// files may be hours apart: then the timestamp must be there and agree too,
+// which makes it 64 bits.
 func isSameSyn(x, y Segment) bool {
 	bothStamped := x.Options.HasTimestamps && y.Options.HasTimestamps
-	return y.Time.Sub(x.Time).Abs() <= sameSyn && (!bothStamped || x.Options.TSval == y.Options.TSval)
+	if bothStamped && x.Options.TSval != y.Options.TSval {
+		return false
+	}
+	near := y.Time.Sub(x.Time).Abs() <= sameSyn
+	return near || bothStamped && x.File != y.File && x.Options == y.Options
 }
 
-// newStreams tells the ends of the flows of one exchange apart: A is the
-// sender of the first SYN that the first place saw. When two SYNs cross, the
-// order of the files thus decides, and not a microsecond.
-func newStreams(flows []*flow) []stream {
-	first := slices.MinFunc(flows, func(x, y *flow) int {
-		return cmp.Or(cmp.Compare(x.key.file, y.key.file), cmp.Compare(x.key.place, y.key.place), x.segments[0].Time.Compare(y.segments[0].Time))
-	})
-	opener := first.segments[0].From
-	if first.segments[0].Kind == KindSynAck { // the SYN itself was not captured
-		opener = first.segments[0].To
-	}
-	sideOf := map[uint32]Side{}
-	assigned := []stream{newStream(first, opener == first.key.low, sideOf)}
-	rest := slices.DeleteFunc(slices.Clone(flows), func(f *flow) bool { return f == first })
-	for len(rest) > 0 {
-		i := slices.IndexFunc(rest, func(f *flow) bool { return f.orientation(sideOf) != SideUnknown })
-		if i < 0 {
-			break // they share a number with a flow of their own only: cannot be, but must not loop
+// fingerprint is what a NAT that rewrites sequence numbers leaves alone in a
+// SYN: the timestamp, the identification of the IPv4 packet, the window, and
+// which options there are.
+type fingerprint struct {
+	kind     Kind
+	tsval    uint32
+	layout   uint64
+	window   uint16
+	id       uint16
+	dataSize int
+}
+
+// fingerprintOf is false for a SYN that has too little to be told by.
+func fingerprintOf(s Segment) (fingerprint, bool) {
+	p := fingerprint{s.Kind, s.Options.TSval, s.Options.Layout, s.Window, s.ID, s.PayloadLen}
+	return p, s.Kind.isSyn() && p.tsval != 0 && p.id != 0
+}
+
+// byFingerprint unites flows of different places whose SYNs differ in their
+// sequence numbers only. One of two places must know an address and port that
+// the other knows, since a NAT translates one end; and there must be no second
+// flow that would fit.
+func (u union) byFingerprint(flows []*flow) {
+	holders := map[fingerprint][]int{}
+	for i, f := range flows {
+		for _, x := range f.segments {
+			if p, ok := fingerprintOf(x); ok && !slices.Contains(holders[p], i) {
+				holders[p] = append(holders[p], i)
+			}
 		}
-		assigned = append(assigned, newStream(rest[i], rest[i].orientation(sideOf) == SideA, sideOf))
-		rest = slices.Delete(rest, i, i+1)
 	}
-	return assigned
-}
-
-func newStream(f *flow, lowIsA bool, sideOf map[uint32]Side) stream {
-	s := stream{f, lowIsA}
-	for _, x := range f.segments {
-		if x.Kind.isSyn() {
-			sideOf[x.Seq] = s.side(x)
-		}
-	}
-	return s
-}
-
-// orientation is the side of the flow's low end.
-func (f *flow) orientation(sideOf map[uint32]Side) Side {
-	for _, x := range f.segments {
-		side := sideOf[x.Seq]
-		if !x.Kind.isSyn() || side == SideUnknown {
+	for p, list := range holders {
+		if len(list) < 2 || len(list) > maxCompared {
 			continue
 		}
-		if x.From == f.key.low {
-			return side
+		for n, i := range list {
+			for _, j := range list[:n] {
+				if alike := shareFingerprint(flows, list, i, j, p); alike {
+					u.unite(i, j)
+				}
+			}
 		}
-		return side.Other()
 	}
-	return SideUnknown
+}
+
+func shareFingerprint(flows []*flow, list []int, i, j int, p fingerprint) bool {
+	f, g := flows[i], flows[j]
+	if samePlace(f, g) || !shareEnd(f, g) {
+		return false
+	}
+	for _, k := range list {
+		if k != i && k != j && (samePlace(flows[k], f) && shareEnd(flows[k], g) || samePlace(flows[k], g) && shareEnd(flows[k], f)) {
+			return false
+		}
+	}
+	x, y := f.withFingerprint(p), g.withFingerprint(p)
+	return y.Time.Sub(x.Time).Abs() <= sameSyn
+}
+
+func shareEnd(f, g *flow) bool {
+	return f.key.low == g.key.low || f.key.low == g.key.high || f.key.high == g.key.low || f.key.high == g.key.high
+}
+
+func (f *flow) withFingerprint(p fingerprint) Segment {
+	i := slices.IndexFunc(f.segments, func(s Segment) bool {
+		q, ok := fingerprintOf(s)
+		return ok && q == p
+	})
+	return f.segments[i]
+}
+
+// byContinuation unites flows on the same pair of ports in different files of
+// which one goes on where the other ends: a capture that was split.
+func (u union) byContinuation(flows []*flow) {
+	type ends struct{ low, high any }
+	holders := map[ends][]int{}
+	for i, f := range flows {
+		k := ends{f.key.low, f.key.high}
+		holders[k] = append(holders[k], i)
+	}
+	for _, k := range slices.Collect(maps.Keys(holders)) {
+		list := holders[k]
+		for n, i := range list {
+			for _, j := range list[max(0, n-maxCompared):n] {
+				if flows[i].key.file != flows[j].key.file && (continues(flows[i], flows[j]) || continues(flows[j], flows[i])) {
+					u.unite(i, j)
+				}
+			}
+		}
+	}
+}
+
+// continues reports whether g acknowledges a SYN of f.
+func continues(f, g *flow) bool {
+	for _, x := range f.segments {
+		if !x.Kind.isSyn() {
+			continue
+		}
+		for _, y := range g.segments {
+			answers := y.From == x.To && y.Kind != KindSyn && !y.Kind.IsICMP() && y.Ack-x.Seq-1 <= uint32(x.PayloadLen)
+			if answers && y.Time.Sub(x.Time).Abs() <= sameAttempt {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -2,13 +2,14 @@ package captures
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
 
 // evidence says in sentences, each with its packet, what the verdict rests on
 // and what it leaves open.
-func (f *facts) evidence(h Handshake) []Evidence {
+func (f *facts) evidence(h Handshake, changes []translation) []Evidence {
 	var e evidenceList
 	f.tellAttempts(&e, h)
 	switch h.Verdict {
@@ -21,7 +22,7 @@ func (f *facts) evidence(h Handshake) []Evidence {
 	case VerdictThreeWay:
 		f.tellThreeWay(&e)
 	case VerdictRefused, VerdictICMPRejected:
-		f.tellRejected(&e, h)
+		f.tellRejected(&e, h.Verdict)
 	case VerdictUnanswered:
 		f.tellUnanswered(&e, h)
 	case VerdictOneSided:
@@ -30,19 +31,18 @@ func (f *facts) evidence(h Handshake) []Evidence {
 		e.add(f.segments[len(f.segments)-1], "The capture ends, or lacks packets, before it is seen how the opening ended: the last of it is this %s.", label(f.segments[len(f.segments)-1].Kind))
 	}
 	f.tellEstablished(&e, h)
-	for _, n := range h.NAT {
-		shown := f.segments[0]
-		if f.has(f.syn, n.Side) {
-			shown = f.segments[f.syn[n.Side]]
-		}
-		e.add(shown, "Between two vantage points %s's %s is rewritten: %s inside, %s outside.", name(n.Side), strings.Join(n.Rewrites, " and "), n.Inside, n.Outside)
-	}
+	f.tellCadence(&e, h)
+	f.tellChanges(&e, h, changes)
 	return e
 }
 
 type evidenceList []Evidence
 
 func (e *evidenceList) add(x flight, format string, args ...any) {
+	*e = append(*e, Evidence{Text: fmt.Sprintf(format, args...), File: x.File, Packet: x.Packet})
+}
+
+func (e *evidenceList) at(x sighting, format string, args ...any) {
 	*e = append(*e, Evidence{Text: fmt.Sprintf(format, args...), File: x.File, Packet: x.Packet})
 }
 
@@ -74,13 +74,10 @@ func (f *facts) tellSimultaneous(e *evidenceList) {
 
 func (f *facts) tellLate(e *evidenceList, h Handshake) {
 	f.tellSyns(e)
-	early := SideA
-	if f.synAck[early] < 0 {
-		early = SideB
-	}
-	late := early.Other()
+	late := f.lateSide()
+	early := late.Other()
 	e.add(f.segments[f.synAck[early]], "%s answered %s's SYN with a SYN-ACK that repeats its own SYN's number: it was waiting in SYN-SENT.", name(early), name(late))
-	e.add(f.segments[f.ack[late]], "%s acknowledged and never sent a SYN-ACK: %s's SYN did not reach %[1]s's socket, it came too early or was dropped. Seen from behind %[1]s's NAT this may look like a three-way handshake.", name(late), name(early))
+	e.add(f.segments[f.ack[late]], "%s acknowledged and never sent a SYN-ACK: %s's SYN did not reach %[1]s's socket, it came too early or was dropped.", name(late), name(early))
 	if m := h.CrossingMargin; m != nil && *m < 0 {
 		e.add(f.segments[f.syn[late]], "%s's SYN left %v after %s's had arrived.", name(late), round(-*m), name(early))
 	}
@@ -102,10 +99,10 @@ func (f *facts) tellThreeWay(e *evidenceList) {
 	}
 	e.add(f.segments[f.syn[opener]], "%s sent a SYN with sequence number %d.", name(opener), f.isn[opener])
 	e.add(f.segments[f.synAck[opener.Other()]], "%s answered with a SYN-ACK, and no SYN of %[1]s without ACK was seen.", name(opener.Other()))
-	e.add(f.segments[f.ack[opener]], "%s acknowledged it. If %[2]s had opened too, and its SYN was dropped before this place, it would look the same here.", name(opener), name(opener.Other()))
+	e.add(f.segments[f.ack[opener]], "%s acknowledged it.", name(opener))
 }
 
-func (f *facts) tellRejected(e *evidenceList, h Handshake) {
+func (f *facts) tellRejected(e *evidenceList, v Verdict) {
 	f.tellSyns(e)
 	for _, side := range []Side{SideA, SideB} {
 		if i := f.icmp[side]; i >= 0 {
@@ -120,8 +117,56 @@ func (f *facts) tellRejected(e *evidenceList, h Handshake) {
 			e.add(f.segments[i], "A %s in %s's name answered %s's %s.", label(f.segments[i].Kind), name(side), name(side.Other()), label(asked))
 		}
 	}
-	if h.Reset != nil && h.Reset.By == "path" {
-		e.add(f.segments[max(f.rst[SideA], f.rst[SideB])], "It does not look like the other segments in that name: a box on the path may have sent it.")
+	r := f.rejection(v)
+	if r == nil {
+		return
+	}
+	switch m, syn, ok := r.afterSyn(); {
+	case ok && m < 0:
+		e.add(f.segments[f.syn[r.refuser]], "%s's SYN left that side %v after %s's had been turned away there.", name(r.refuser), round(-m), name(r.refuser.Other()))
+	case ok:
+		*e = append(*e, Evidence{fmt.Sprintf("%s's SYN had passed %v before %s's was turned away: the SYNs crossed, and were refused all the same.", name(r.refuser), round(m), name(r.refuser.Other())), syn.File, syn.Packet})
+	}
+}
+
+func (f *facts) tellCadence(e *evidenceList, h Handshake) {
+	for _, c := range h.Cadence {
+		var text string
+		switch {
+		case c.Kind == "connect-loop":
+			text = fmt.Sprintf("%s's SYNs have a new sequence number each, %v apart at the least: a program that connects again and again.", name(c.Side), round(slices.Min(c.Gaps)))
+		case c.Kind == "both":
+			text = fmt.Sprintf("%s's system repeated SYNs, and its program connected anew.", name(c.Side))
+		default:
+			text = fmt.Sprintf("%s's system repeated its SYN after %s.", name(c.Side), listOf(c.Gaps))
+		}
+		if len(c.Stacks) > 0 {
+			text += " So do " + strings.Join(c.Stacks, ", ") + "."
+		}
+		*e = append(*e, Evidence{text, c.File, c.Packet})
+	}
+}
+
+func listOf(gaps []time.Duration) string {
+	var words []string
+	for _, g := range gaps[:min(len(gaps), 8)] {
+		words = append(words, fmt.Sprintf("%.2f", g.Seconds()))
+	}
+	return strings.Join(words, ", ") + " s"
+}
+
+func (f *facts) tellChanges(e *evidenceList, h Handshake, changes []translation) {
+	for _, c := range changes {
+		if c.Inside != c.Outside {
+			e.at(c.shown, "Between two vantage points %s is renamed: %s inside, %s outside.", name(c.Side), c.Inside, c.Outside)
+		}
+		for _, d := range c.details {
+			e.at(d.shown, "A box on the way of %s's segments %s.", name(c.Side), d.text)
+		}
+	}
+	for _, l := range h.Leaks {
+		*e = append(*e, Evidence{fmt.Sprintf("%s's %s leaked through its NAT untranslated: it says %s, and %s is %s here, so the peer cannot take it for %s's. %d such.",
+			name(l.Side), label(l.Kind), l.From, name(l.Side), l.Instead, name(l.Side), l.Count), l.File, l.Packet})
 	}
 }
 

@@ -12,19 +12,6 @@ type exchange struct {
 	segments []flight // each segment once, in the order of time
 }
 
-// stream is a flow with its ends told apart.
-type stream struct {
-	*flow
-	lowIsA bool
-}
-
-func (s stream) side(x Segment) Side {
-	if (x.From == s.key.low) == s.lowIsA {
-		return SideA
-	}
-	return SideB
-}
-
 // flight is one segment or ICMP error with all its sightings. The embedded
 // Segment is the sighting nearest to the sender, Side its sender; of an ICMP
 // error Side is the one whose segment is quoted.
@@ -37,6 +24,8 @@ type flight struct {
 type sighting struct {
 	Segment
 	vantage int
+	leaked  bool    // its source address is not the one that the side has here
+	seen    Segment // as the file has it: before times and numbers were translated
 }
 
 // flightKey recognises one segment at several places. NATs rewrite addresses,
@@ -50,11 +39,14 @@ type flightKey struct {
 	occurrence int // of the same at one place: a retransmission without timestamps
 }
 
-func (s stream) keys() []flightKey {
+func (s stream) keys(stamped bool) []flightKey {
 	seen := map[flightKey]int{}
 	keys := make([]flightKey, len(s.segments))
 	for i, x := range s.segments {
 		k := flightKey{side: s.side(x), kind: x.Kind, seq: x.Seq, ack: x.Ack, tsval: x.Options.TSval, length: x.PayloadLen}
+		if !stamped {
+			k.tsval = 0
+		}
 		seen[k]++
 		keys[i] = k
 		keys[i].occurrence = seen[k]
@@ -62,29 +54,55 @@ func (s stream) keys() []flightKey {
 	return keys
 }
 
-// newExchange orders the streams along the path and unites their sightings.
+// stamped reports whether all places show timestamps: a NAT may strip them.
+func stamped(streams []stream) bool {
+	for _, s := range streams {
+		for _, x := range s.segments {
+			if x.Kind == KindSyn && !x.Options.HasTimestamps {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// newExchange unites the sightings of streams that are in the order of the path.
 func newExchange(streams []stream) exchange {
-	orderByPath(streams)
 	e := exchange{streams: streams}
-	index := map[flightKey]int{}
+	index, stamped := map[flightKey]int{}, stamped(streams)
 	for v, s := range streams {
-		for i, k := range s.keys() {
+		for i, k := range s.keys(stamped) {
 			at, known := index[k]
 			if !known {
 				at = len(e.segments)
 				index[k] = at
 				e.segments = append(e.segments, flight{side: k.side})
 			}
-			e.segments[at].sightings = append(e.segments[at].sightings, sighting{s.segments[i], v})
+			x := s.segments[i]
+			e.segments[at].sightings = append(e.segments[at].sightings, sighting{x, v, s.leaked(x), s.flow.segments[i]})
 		}
 	}
 	for i := range e.segments {
 		e.segments[i].settle()
 	}
-	if len(streams) > 1 { // within one file its own order counts, even where times do not rise
+	if e.files() > 1 { // within one file its own order counts, even where times do not rise
 		slices.SortStableFunc(e.segments, func(x, y flight) int { return x.Time.Compare(y.Time) })
 	}
 	return e
+}
+
+// files counts the places, and a place that was captured in two files twice.
+func (e exchange) files() int {
+	n := len(e.streams)
+	for _, s := range e.streams {
+		for _, x := range s.segments {
+			if x.File != s.key.file {
+				n++
+				break
+			}
+		}
+	}
+	return n
 }
 
 // settle chooses the sighting nearest to the sender. Of an ICMP error the
@@ -100,26 +118,28 @@ func (f *flight) settle() {
 	f.Segment = nearest.Segment
 }
 
-// orderByPath sorts vantage points from A to B. What A sent passes the nearer
-// one first, and what B sent passes it last; the mean over both directions
-// does not depend on an error between the clocks of two files.
+// orderByPath sorts vantage points from A to B.
 func orderByPath(streams []stream) {
+	stamped := stamped(streams)
 	for i := 1; i < len(streams); i++ {
-		for j := i; j > 0 && before(streams[j], streams[j-1]); j-- {
+		for j := i; j > 0 && before(streams[j], streams[j-1], stamped); j-- {
 			streams[j], streams[j-1] = streams[j-1], streams[j]
 		}
 	}
 }
 
-// before reports whether x lies nearer to A than y.
-func before(x, y stream) bool {
+// before reports whether x lies nearer to A than y. What A sent has more hops
+// behind it at the place that is farther, and what B sent fewer. Where the hops
+// do not tell, times do: the mean of the delays in both directions does not
+// depend on an error between the clocks of two files.
+func before(x, y stream, stamped bool) bool {
 	var sum, count [2]time.Duration
 	hops := 0
 	seen := map[flightKey]Segment{}
-	for i, k := range x.keys() {
+	for i, k := range x.keys(stamped) {
 		seen[k] = x.segments[i]
 	}
-	for i, k := range y.keys() {
+	for i, k := range y.keys(stamped) {
 		other, common := seen[k]
 		if !common || k.kind.IsICMP() {
 			continue
@@ -138,5 +158,5 @@ func before(x, y stream) bool {
 			mean += sum[i] / count[i]
 		}
 	}
-	return cmp.Or(cmp.Compare(mean, 0), cmp.Compare(hops, 0)) > 0
+	return cmp.Or(cmp.Compare(hops, 0), cmp.Compare(mean, 0)) > 0
 }

@@ -28,7 +28,11 @@ type Handshake struct {
 	Events         []Event        `json:"events"`   // in the order of time
 	Evidence       []Evidence     `json:"evidence"`
 	NAT            []NAT          `json:"nat"`
-	Reset          *Reset         `json:"reset"` // nil: no RST ended it
+	Leaks          []Leak         `json:"leaks"`
+	Cadence        []Cadence      `json:"cadence"` // of each side that sent several SYNs
+	Reset          *Origin        `json:"reset"`   // who sent the RST that ended it; nil: none did
+	ICMP           *ICMPError     `json:"icmp"`    // the ICMP error that ended it; nil: none did
+	Limits         []string       `json:"limits"`  // what these vantage points cannot know
 }
 
 // Vantage is a place where the exchange was captured.
@@ -59,6 +63,8 @@ type Event struct {
 	Ack    uint32         `json:"ack"`
 	TTL    uint8          `json:"ttl"`
 	Length int            `json:"payload_bytes"`
+	// Leaked: its source address is not the one that its sender has here.
+	Leaked bool `json:"leaked,omitzero"`
 	// ICMPType and ICMPCode are 0 in what is no ICMP error.
 	ICMPType uint8 `json:"icmp_type,omitzero"`
 	ICMPCode uint8 `json:"icmp_code,omitzero"`
@@ -69,18 +75,4 @@ type Evidence struct {
 	Text   string `json:"text"`
 	File   int    `json:"file"`
 	Packet int    `json:"packet"`
-}
-
-// NAT is a translation seen between two neighbouring vantage points.
-type NAT struct {
-	Inside   netip.AddrPort `json:"inside"`  // nearer to the end whose address it is
-	Outside  netip.AddrPort `json:"outside"` // nearer to the peer
-	Side     Side           `json:"side"`    // whose address is rewritten
-	Rewrites []string       `json:"rewrites"`
-}
-
-// Reset says who ended the opening with a RST.
-type Reset struct {
-	By         string `json:"by"`         // "a", "b", or "path" for a box between them
-	Confidence string `json:"confidence"` // "proven", "likely" or "possible"
 }

@@ -52,7 +52,7 @@ func HandshakeSection(h captures.Handshake) Section {
 		s.Table = append(s.Table, [2]string{"margin", Margin(*h.CrossingMargin)})
 	}
 	for _, n := range h.NAT {
-		s.Table = append(s.Table, [2]string{"NAT of " + strings.ToUpper(n.Side.String()), fmt.Sprintf("%s inside, %s outside (%s)", n.Inside, n.Outside, strings.Join(n.Rewrites, ", "))})
+		s.Table = append(s.Table, [2]string{"NAT of " + strings.ToUpper(n.Side.String()), fmt.Sprintf("%s inside, %s outside (%s)", n.Inside, n.Outside, n)})
 	}
 	if h.Reset != nil {
 		s.Table = append(s.Table, [2]string{"reset", fmt.Sprintf("by %s (%s)", h.Reset.By, h.Reset.Confidence)})

@@ -47,7 +47,7 @@ func WriteVerdict(w io.Writer, h captures.Handshake, width int) {
 		line("margin:  ", "%s", Margin(*h.CrossingMargin))
 	}
 	for _, n := range h.NAT {
-		line("nat:     ", "%s -> %s (%s)", n.Inside, n.Outside, strings.Join(n.Rewrites, ", "))
+		line("nat:     ", "%s -> %s (%s)", n.Inside, n.Outside, n)
 	}
 	if h.Reset != nil {
 		line("reset:   ", "by %s (%s)", h.Reset.By, h.Reset.Confidence)

@@ -25,7 +25,7 @@ func crossing() captures.Handshake {
 	h := captures.Handshake{
 		A: a, B: b, Verdict: captures.VerdictSimultaneousOpen, Established: &stands, CrossingMargin: &margin,
 		ISNA: &isnA, ISNB: &isnB, Vantages: []captures.Vantage{{Name: "a.pcap"}, {File: 1, Name: "b.pcap"}},
-		NAT:      []captures.NAT{{Inside: a, Outside: b, Side: captures.SideA, Rewrites: []string{"address", "port"}}},
+		NAT:      []captures.NAT{{Inside: a, Outside: b, Side: captures.SideA, Rewrites: []captures.Rewrite{captures.RewriteAddress, captures.RewritePort}}},
 		Evidence: []captures.Evidence{{Text: "A's SYN had left\x1b[2J before <script>alert(1)</script>", File: 1, Packet: 2}},
 	}
 	flight := func(n int, side captures.Side, kind captures.Kind, seq, ack uint32, left, arrived time.Duration) {
