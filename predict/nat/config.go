@@ -58,6 +58,26 @@ type Config struct {
 	Observe func(Decision) // is told every decision; nil means that nobody is
 }
 
+// Netfilter is the masquerade of a Linux router, with its input rules left to
+// Unsolicited: what SequenceWindow does is netfilter's connection tracking, and
+// the timeouts are its defaults (nf_conntrack-sysctl of the kernel's
+// documentation).
+func Netfilter(external ...netip.Addr) Config {
+	return Config{
+		External:    external,
+		Mapping:     EndpointIndependent,
+		Filtering:   FilterAddressAndPortDependent,
+		Ports:       Preserving,
+		Overload:    true,
+		Sequence:    SequenceWindow,
+		Transitory:  2 * time.Minute,
+		SYNReceived: time.Minute,
+		Established: 5 * 24 * time.Hour,
+		Closed:      10 * time.Second,
+		Datagram:    2 * time.Minute,
+	}
+}
+
 // complete fills in what zero values stand for, and checks the rest.
 func (c *Config) complete() error {
 	setDefault(&c.Mapping, EndpointIndependent)
@@ -77,9 +97,6 @@ func (c *Config) complete() error {
 	setDefault(&c.ChurnBatch, 1)
 	setDefault(&c.ChurnLife, time.Minute)
 	c.completeTimes()
-	if c.Observe == nil {
-		c.Observe = func(Decision) {}
-	}
 	return errors.Join(c.checkWords(), c.checkNumbers(), c.checkAddresses())
 }
 

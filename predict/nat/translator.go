@@ -2,41 +2,42 @@ package nat
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"time"
 )
 
-// Translator is one NAT. The caller carries packets to it and does what it
-// says; time is whatever the caller passes, and must not run backwards.
+// Translator is one NAT for packets as values. The caller carries packets to it
+// and does what it says; time is whatever the caller passes, and must not run
+// backwards. Its memory is bounded by the ports it has, or, with Overload or as
+// a firewall, by the sessions that the inside opens.
 type Translator struct {
-	config   Config
-	ports    *Allocator
-	mappings map[mappingKey]*mapping
-	outside  map[netip.AddrPort]*mapping
+	config Config
+	rand   *rand.Rand
+	ports  [ICMP + 1]*Allocator
+
+	mappings    map[mappingKey]*mapping
+	outside     map[endpoint]*mapping // the latest at an external endpoint
+	fromInside  map[flow]*session     // by inside endpoint
+	fromOutside map[flow]*session     // by external endpoint
+	timers      timers
+	perHost     map[netip.Addr]int // mappings of an inside address
+	holding     int                // sessions without a mapping
+	tokens      float64            // SYNRate: sessions that may be opened now
+	refilled    time.Duration
+
+	epoch  time.Time // of the first packet
+	now    time.Time
+	clock  time.Duration // now, since epoch
+	late   []Action      // what Advance is to return
+	packet []byte        // of the decision at work, for the quote of a held SYN; nil outside of a Box
 }
 
-// A mappingKey is what has to be equal for a mapping to be reused: the inside
-// endpoint and as much of the destination as the mapping depends on.
-type mappingKey struct {
-	inside netip.AddrPort
-	addr   netip.Addr
-	port   uint16
-}
-
-// A mapping is one outside port with the sessions that use it, by their
-// outside endpoint. It lasts as long as one of them.
-type mapping struct {
-	key      mappingKey
-	outside  netip.AddrPort
-	sessions map[netip.AddrPort]*session
-}
-
-// A session is one connection, as seen in the middle.
-type session struct {
-	fromInside, fromOutside bool // a segment with ACK was seen
-	closing                 bool // FIN or RST was seen
-	last                    time.Time
+// A flow is what a packet is found by: the near end is inside or the NAT's own.
+type flow struct {
+	protocol     Protocol
+	near, remote netip.AddrPort
 }
 
 // NewTranslator checks the configuration.
@@ -45,164 +46,335 @@ func NewTranslator(c Config) (*Translator, error) {
 		return nil, fmt.Errorf("nat: %w", err)
 	}
 	return &Translator{
-		config:   c,
-		ports:    newAllocator(c),
-		mappings: map[mappingKey]*mapping{},
-		outside:  map[netip.AddrPort]*mapping{},
+		config:      c,
+		rand:        rand.New(rand.NewPCG(c.Seed, c.Seed^0x736571)),
+		tokens:      float64(c.SYNRate),
+		mappings:    map[mappingKey]*mapping{},
+		outside:     map[endpoint]*mapping{},
+		fromInside:  map[flow]*session{},
+		fromOutside: map[flow]*session{},
+		perHost:     map[netip.Addr]int{},
 	}, nil
 }
 
-// Outbound translates a packet that arrives from inside.
+// Outbound decides about a packet that arrives from inside.
 func (t *Translator) Outbound(p Packet, now time.Time) Action {
-	if slices.Contains(t.config.External, p.To.Addr()) {
-		return Action{Dropped, p, "no hairpinning"}
-	}
+	setDefault(&p.Protocol, TCP)
 	t.expire(now)
-	m := t.find(p)
-	if m == nil {
-		if !p.opens() {
-			return Action{Dropped, p, "no mapping, and not a SYN"}
-		}
-		if m = t.open(p); m == nil {
-			return Action{Dropped, p, "no free port"}
-		}
+	if t.own(p.To.Addr()) {
+		return t.hairpin(p)
 	}
-	m.track(p.To, now).outbound(p)
-	p.From = m.outside
-	return Action{Forwarded, p, "outbound"}
+	return t.outbound(p)
 }
 
-// Inbound translates a packet that arrives from outside.
+// Inbound decides about a packet that arrives from outside.
 func (t *Translator) Inbound(p Packet, now time.Time) Action {
+	setDefault(&p.Protocol, TCP)
 	t.expire(now)
-	m := t.outside[p.To]
-	switch {
-	case !slices.Contains(t.config.External, p.To.Addr()):
-		return Action{Dropped, p, "not addressed to the NAT"}
-	case m == nil:
-		return t.unsolicited(p, "no mapping")
-	case !t.admits(m, p.From):
-		return t.unsolicited(p, "filtered")
-	}
-	m.track(p.From, now).inbound(p)
-	p.To = m.key.inside
-	return Action{Forwarded, p, "inbound"}
+	return t.inbound(p)
 }
 
-// admits is the filtering rule (RFC 4787 section 5).
-func (t *Translator) admits(m *mapping, from netip.AddrPort) bool {
-	switch t.config.Filtering {
-	case FilterEndpointIndependent:
-		return true
-	case FilterAddressDependent:
-		for to := range m.sessions {
-			if to.Addr() == from.Addr() {
-				return true
-			}
+// Advance ends what is over by now, and returns the answers that were due.
+func (t *Translator) Advance(now time.Time) []Action {
+	t.expire(now)
+	late := t.late
+	t.late = nil
+	return late
+}
+
+// Next is when Advance has something to do, at the earliest; zero for never.
+func (t *Translator) Next() time.Time {
+	switch {
+	case len(t.late) > 0:
+		return t.now
+	case len(t.timers) == 0:
+		return time.Time{}
+	}
+	return t.epoch.Add(t.timers[0].due)
+}
+
+func (t *Translator) own(a netip.Addr) bool { return slices.Contains(t.config.External, a) }
+
+func (t *Translator) outbound(p Packet) Action {
+	s := t.fromInside[flow{p.Protocol, p.From, p.To}]
+	if s != nil && s.closing && p.opens() && t.config.Mapping == PerConnection {
+		s = nil // a new connection
+	}
+	if s == nil {
+		var action Action
+		if s, action = t.open(p); s == nil {
+			return action
 		}
+	}
+	return t.send(s, p)
+}
+
+// open makes the session that p starts from inside, or says why not.
+func (t *Translator) open(p Packet) (*session, Action) {
+	var tcp *connection
+	switch {
+	case p.Protocol != TCP:
+	case t.config.Sequence == SequenceWindow:
+		if tcp = newConnection(p); tcp == nil {
+			return nil, t.drop(SequenceDropped, p, true, netip.AddrPort{}, "no connection starts like this")
+		}
+	case !p.opens():
+		return nil, t.drop(NoMapping, p, true, netip.AddrPort{}, "no session, and not a SYN")
+	}
+	if !t.allowed(p) {
+		return nil, t.drop(RateLimited, p, true, netip.AddrPort{}, "too many new sessions per second")
+	}
+	m, kind := t.mappingFor(p)
+	if m == nil {
+		return nil, t.drop(kind, p, true, netip.AddrPort{}, kind.String())
+	}
+	t.accept(p, m.outside)
+	s := t.join(m, p.To)
+	s.tcp, s.took = tcp, true
+	if t.config.Sequence == SequenceRewrite && p.Protocol == TCP {
+		s.shift = t.rand.Uint32()
+	}
+	if t.config.Filtering == FilterAddressDependent {
+		if m.peers == nil {
+			m.peers = map[netip.Addr]int{}
+		}
+		m.peers[p.To.Addr()]++
+	}
+	t.report(kind, p, true, m.outside, "")
+	return s, Action{}
+}
+
+// allowed applies the SYNRate, of which a second's worth may come at once.
+func (t *Translator) allowed(p Packet) bool {
+	if t.config.SYNRate == 0 || p.Protocol != TCP {
+		return true
+	}
+	rate := float64(t.config.SYNRate)
+	t.tokens = min(rate, t.tokens+rate*(t.clock-t.refilled).Seconds())
+	t.refilled = t.clock
+	if t.tokens < 1 {
 		return false
 	}
-	return m.sessions[from] != nil
+	t.tokens--
+	return true
 }
 
-// unsolicited answers a refused packet, but never a RST (RFC 9293 section
-// 3.5.2).
-func (t *Translator) unsolicited(p Packet, reason string) Action {
-	switch {
-	case p.Flags.Has(RST), t.config.Unsolicited == Drop:
-		return Action{Dropped, p, reason}
-	case t.config.Unsolicited == Unreachable:
-		return Action{Rejected, p, reason}
-	}
-	return Action{Refused, p.refuse(), reason}
-}
-
-// find returns the mapping that p reuses, or nil.
-func (t *Translator) find(p Packet) *mapping {
-	m := t.mappings[t.key(p)]
-	if m == nil || t.config.Mapping != PerConnection {
-		return m
-	}
-	if s := m.sessions[p.To]; p.opens() && (s == nil || s.closing) {
-		return nil // a new connection
-	}
-	return m
-}
-
-// key selects what of the destination the mapping depends on (RFC 4787
-// section 4.1).
-func (t *Translator) key(p Packet) mappingKey {
-	k := mappingKey{inside: p.From}
-	switch t.config.Mapping {
-	case AddressDependent:
-		k.addr = p.To.Addr()
-	case AddressAndPortDependent, PerConnection:
-		k.addr, k.port = p.To.Addr(), p.To.Port()
-	}
-	return k
-}
-
-// open makes the mapping for p; nil when every port is taken.
-func (t *Translator) open(p Packet) *mapping {
-	outside, ok := t.ports.Take(p.From, p.To)
-	if !ok {
-		return nil
-	}
-	m := &mapping{key: t.key(p), outside: outside, sessions: map[netip.AddrPort]*session{}}
-	if old := t.mappings[m.key]; old != nil {
-		t.close(old)
-	}
-	t.mappings[m.key], t.outside[outside] = m, m
-	return m
-}
-
-func (t *Translator) close(m *mapping) {
-	t.ports.Release(m.outside, netip.AddrPort{})
-	delete(t.outside, m.outside)
-	if t.mappings[m.key] == m {
-		delete(t.mappings, m.key)
+// accept drops the held SYN that p answers by crossing it.
+func (t *Translator) accept(p Packet, outside netip.AddrPort) {
+	if s := t.fromOutside[flow{p.Protocol, outside, p.To}]; s != nil && s.role == held {
+		t.report(HeldAccepted, s.packet, false, outside, "the inside has sent its own SYN")
+		t.end(s)
 	}
 }
 
-// track returns the session with the outside endpoint, refreshed.
-func (m *mapping) track(outside netip.AddrPort, now time.Time) *session {
-	s := m.sessions[outside]
-	if s == nil {
-		s = &session{}
-		m.sessions[outside] = s
-	}
-	s.last = now
+// join makes a session of a mapping.
+func (t *Translator) join(m *mapping, remote netip.AddrPort) *session {
+	s := &session{protocol: m.key.protocol, mapping: m, outside: m.outside, remote: remote, index: -1}
+	m.sessions++
+	t.fromInside[flow{s.protocol, m.key.inside, remote}] = s
+	t.fromOutside[flow{s.protocol, m.outside, remote}] = s
 	return s
 }
 
-func (s *session) outbound(p Packet) { s.see(p, &s.fromInside) }
-func (s *session) inbound(p Packet)  { s.see(p, &s.fromOutside) }
-
-func (s *session) see(p Packet, acked *bool) {
-	if p.opens() && s.closing { // the endpoints are used again
-		*s = session{last: s.last}
+// send carries a packet of a session out.
+func (t *Translator) send(s *session, p Packet) Action {
+	if a, done := t.afterReset(s, p, true); done {
+		return a
 	}
-	*acked = *acked || p.Flags.Has(ACK)
-	s.closing = s.closing || p.Flags&(FIN|RST) != 0
+	switch v := t.track(s, p, true); v {
+	case invalid:
+		return t.drop(SequenceDropped, p, true, s.outside, "does not fit its connection")
+	case restart:
+		t.end(s)
+		return t.outbound(p)
+	case ends:
+		defer t.end(s)
+	}
+	kind := PassedOut
+	if p.resets() {
+		kind = t.reset(s, true)
+	}
+	t.report(kind, p, true, s.outside, "")
+	p.From, p.Seq = s.outside, p.Seq+s.shift
+	return Action{Verdict: Forwarded, Packet: p, Kind: kind}
 }
 
-// expire ends what has been idle for too long.
+func (t *Translator) inbound(p Packet) Action {
+	s := t.fromOutside[flow{p.Protocol, p.To, p.From}]
+	if s != nil && s.role != carried {
+		return t.again(s, p)
+	}
+	if s != nil {
+		return t.receive(s, p)
+	}
+	m := t.outside[endpoint{p.Protocol, p.To}]
+	switch {
+	case !t.config.Firewall && !t.own(p.To.Addr()):
+		return t.drop(Filtered, p, false, p.To, "not addressed to the NAT")
+	case m == nil:
+		return t.unsolicited(p, "no mapping")
+	case !t.admits(m, p.From):
+		return t.unsolicited(p, "not admitted by the filter")
+	case p.Protocol == TCP && !p.opens():
+		return t.unsolicited(p, "no session, and not a SYN")
+	}
+	s = t.join(m, p.From)
+	s.incoming = true
+	s.took = t.config.Overload && t.joins(m, p.From)
+	if p.Protocol == TCP && t.config.Sequence == SequenceWindow {
+		s.tcp = newConnection(p)
+	}
+	t.report(Reused, p, false, p.To, "from outside")
+	return t.receive(s, p)
+}
+
+// receive carries a packet of a session in.
+func (t *Translator) receive(s *session, p Packet) Action {
+	if a, done := t.afterReset(s, p, false); done {
+		return a
+	}
+	kind := PassedIn
+	if s.crosses(p) {
+		switch t.config.Crossing {
+		case CrossingDrop:
+			return t.drop(CrossingDropped, p, false, s.outside, "the SYN of a simultaneous open")
+		case CrossingReset:
+			return t.refuse(CrossingRefused, p, "the SYN of a simultaneous open")
+		}
+		kind = CrossingAccepted
+	}
+	if p.resets() && t.config.Resets == ResetSwallow && !s.established() {
+		return t.drop(ResetSwallowed, p, false, s.outside, "a RST before the connection is established")
+	}
+	p.Ack -= s.ackShift(p)
+	p.Options.Edge -= s.shift
+	switch v := t.track(s, p, false); v {
+	case invalid:
+		return t.outOfWindow(p)
+	case restart:
+		t.end(s)
+		return t.inbound(p)
+	case ends:
+		defer t.end(s)
+	}
+	if p.resets() {
+		kind = t.reset(s, false)
+	}
+	t.report(kind, p, false, s.outside, "")
+	p.To = s.mapping.key.inside
+	return Action{Verdict: Forwarded, Packet: p, Inside: true, Kind: kind}
+}
+
+func (s *session) ackShift(p Packet) uint32 {
+	if p.Flags.Has(ACK) {
+		return s.shift
+	}
+	return 0
+}
+
+// outOfWindow decides about a segment from outside that does not fit. In
+// netfilter it then belongs to no connection: it is not translated, and so
+// meets the rules for what is addressed to the box itself.
+func (t *Translator) outOfWindow(p Packet) Action {
+	t.report(SequenceDropped, p, false, p.To, "does not fit its connection")
+	if t.config.Firewall || p.resets() {
+		return Action{Verdict: Dropped, Packet: p, Kind: SequenceDropped, Reason: "does not fit its connection"}
+	}
+	switch t.config.Unsolicited {
+	case Reset, Poison:
+		return t.refuse(AnsweredReset, p, "does not fit its connection")
+	case Unreachable:
+		return t.reject(p, "does not fit its connection")
+	}
+	return Action{Verdict: Dropped, Packet: p, Kind: SequenceDropped, Reason: "does not fit its connection"}
+}
+
+// hairpin carries a packet from inside to another inside endpoint, with its
+// sender's external endpoint as its source (RFC 5382 section 7.2, REQ-8).
+func (t *Translator) hairpin(p Packet) Action {
+	if !t.config.Hairpin {
+		return t.drop(HairpinDropped, p, true, netip.AddrPort{}, "no hairpinning")
+	}
+	out := t.outbound(p)
+	if out.Verdict != Forwarded {
+		return out
+	}
+	back := t.inbound(out.Packet)
+	switch back.Verdict {
+	case Forwarded:
+		t.report(Hairpinned, p, true, out.Packet.From, "")
+		back.Kind = Hairpinned
+	case Refused: // the RST goes to the sender, through its own session
+		if back = t.inbound(back.Packet); back.Verdict == Forwarded {
+			back.Verdict = Refused
+		}
+	case Rejected:
+		back.Verdict = Dropped
+	}
+	return back
+}
+
+// expire ends sessions that are idle for too long.
 func (t *Translator) expire(now time.Time) {
-	for _, m := range t.outside {
-		for outside, s := range m.sessions {
-			if now.Sub(s.last) > t.idle(s) {
-				delete(m.sessions, outside)
-			}
+	if t.epoch.IsZero() {
+		t.epoch = now
+	}
+	t.now, t.clock = now, now.Sub(t.epoch)
+	for s := t.timers.pop(t.clock); s != nil; s = t.timers.pop(t.clock) {
+		p := Packet{Protocol: s.protocol, From: s.remote, To: s.outside}
+		if s.role == held {
+			p = s.packet
+			t.late = append(t.late, Action{Verdict: Rejected, Packet: p, Kind: AnsweredError, Reason: "held, and nothing came from inside", quote: s.quote})
+			t.report(AnsweredError, p, false, s.outside, "held, and nothing came from inside")
+		} else {
+			t.report(Expired, p, false, s.outside, "idle")
 		}
-		if len(m.sessions) == 0 {
-			t.close(m)
-		}
+		t.end(s)
 	}
 }
 
-func (t *Translator) idle(s *session) time.Duration {
-	if s.fromInside && s.fromOutside && !s.closing {
-		return t.config.Established
+// end forgets a session.
+func (t *Translator) end(s *session) {
+	t.timers.remove(s)
+	if at := (flow{s.protocol, s.outside, s.remote}); t.fromOutside[at] == s {
+		delete(t.fromOutside, at)
 	}
-	return t.config.Transitory
+	if s.mapping == nil {
+		t.holding--
+		if s.took {
+			t.allocator(s.protocol).Release(s.outside, s.remote)
+		}
+		return
+	}
+	if at := (flow{s.protocol, s.mapping.key.inside, s.remote}); t.fromInside[at] == s {
+		delete(t.fromInside, at)
+	}
+	t.leave(s.mapping, s)
 }
+
+func (t *Translator) drop(k Kind, p Packet, outbound bool, outside netip.AddrPort, reason string) Action {
+	t.report(k, p, outbound, outside, reason)
+	return Action{Verdict: Dropped, Packet: p, Kind: k, Reason: reason}
+}
+
+// report tells the observer of a decision about a packet. Its inside endpoint
+// is known for what comes from inside or belongs to a session.
+func (t *Translator) report(k Kind, p Packet, outbound bool, outside netip.AddrPort, reason string) {
+	if t.config.Observe == nil {
+		return
+	}
+	d := Decision{At: t.now, Kind: k, Protocol: p.Protocol, Outbound: outbound, Outside: outside, Remote: p.From, Flags: p.Flags, Seq: p.Seq, Ack: p.Ack, Reason: reason}
+	if outbound {
+		d.Inside, d.Remote = p.From, p.To
+	} else if s := t.fromOutside[flow{p.Protocol, outside, p.From}]; s != nil && s.mapping != nil {
+		d.Inside = s.mapping.key.inside
+	}
+	t.config.Observe(d)
+}
+
+// quoted is a copy of the packet at work, as far as an ICMP error quotes it.
+func (t *Translator) quoted() []byte { return slices.Clone(t.packet[:min(len(t.packet), maxQuote)]) }
+
+// maxQuote is what fits into an ICMP error of 576 bytes (RFC 1812 section
+// 4.3.2.3).
+const maxQuote = 576 - 20 - 8

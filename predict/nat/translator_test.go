@@ -57,7 +57,7 @@ func TestMappingIsReusedAsFarAsItsDefinitionSays(t *testing.T) {
 		if got := dial(t, n, inside, stranger, start) == first; got != test.sameAddr {
 			t.Errorf("%v: other address: reused %v, want %v", test.mapping, got, test.sameAddr)
 		}
-		n.Outbound(Packet{From: inside, To: server, Flags: RST}, start)
+		n.Outbound(Packet{From: inside, To: server, Flags: FIN | ACK}, start)
 		if got := dial(t, n, inside, server, start) == first; got != test.sameEndpoint {
 			t.Errorf("%v: new connection to the same endpoint: reused %v, want %v", test.mapping, got, test.sameEndpoint)
 		}
@@ -98,7 +98,7 @@ func TestUnsolicitedSYNIsAnsweredAsConfigured(t *testing.T) {
 		if a.Verdict != test.want {
 			t.Errorf("%v: got %v, want %v", test.unsolicited, a.Verdict, test.want)
 		}
-		want := Packet{From: syn.To, To: syn.From, Flags: RST | ACK, Ack: 1001}
+		want := Packet{Protocol: TCP, From: syn.To, To: syn.From, Flags: RST | ACK, Ack: 1001}
 		if a.Verdict == Refused && a.Packet != want {
 			t.Errorf("RST: got %+v, want %+v", a.Packet, want)
 		}
@@ -138,7 +138,7 @@ func TestExhaustedRangeDropsTheSYN(t *testing.T) {
 	n := translator(t, Config{Mapping: AddressAndPortDependent, Ports: Random, Low: 9, High: 9})
 	dial(t, n, inside, server, start)
 	a := n.Outbound(Packet{From: inside, To: stranger, Flags: SYN}, start)
-	if a.Verdict != Dropped || a.Reason != "no free port" {
+	if a.Verdict != Dropped || a.Kind != NoPort {
 		t.Errorf("got %v (%s), want dropped for want of a port", a.Verdict, a.Reason)
 	}
 }
