@@ -17,6 +17,11 @@ const (
 	LinkIPv4     LinkType = 228
 	LinkIPv6     LinkType = 229
 	LinkSLL2     LinkType = 276
+
+	linkRawOther   LinkType = 12 // RAW in files of some systems
+	linkRawOpenBSD LinkType = 14
+	linkPPPSerial  LinkType = 50 // PPP in HDLC framing
+	linkPPPEther   LinkType = 51 // PPPoE without Ethernet
 )
 
 var linkNames = map[LinkType]string{
