@@ -61,6 +61,8 @@ func Analyze(sources []Source, filter Filter) (Analysis, error) {
 		}
 		out.Files = append(out.Files, file)
 	}
+	list, _ := a.openings()
+	a.gather(list)
 	handshakes, clocks := a.judge()
 	out.Clocks = clocks
 	for _, h := range handshakes {

@@ -29,6 +29,16 @@ var linkNames = map[LinkType]string{
 	LinkSLL: "linux-sll", LinkIPv4: "ipv4", LinkIPv6: "ipv6", LinkSLL2: "linux-sll2",
 }
 
+// isKnown reports whether frames of this type can be decoded.
+func (t LinkType) isKnown() bool {
+	switch t {
+	case linkRawOther, linkRawOpenBSD, linkPPPSerial, linkPPPEther:
+		return true
+	}
+	_, named := linkNames[t]
+	return named
+}
+
 // String is the name in lower case, or the number of a type without one here.
 func (t LinkType) String() string {
 	if name, ok := linkNames[t]; ok {
