@@ -24,9 +24,9 @@ import (
 var documented = map[string][]string{
 	"../captures":           nil,
 	"../timing":             {"Estimate", "Server"},
-	"../predict":            {"Observation", "Behavior", "Ports", "PortProbability", "Model", "Parameters", "Width", "Traffic"},
+	"../predict":            {"Observation", "Behavior"},
 	"../cmd/internal/punch": nil,
-	"../cmd/internal/lab": {"Document", "Trial", "Summary", "Quantiles", "Mapping", "Profile", "Check",
+	"../cmd/internal/lab": {"Document", "Trial", "Summary", "Quantiles", "Mapping", "Profile", "Check", "Matrix", "MatrixCell", "MatrixSummary", "Weighted",
 		"BenchDocument", "BenchMachine", "BenchCondition", "BenchResult", "Percentiles", "BurstConfig", "BurstDocument", "BurstTimes"},
 	"../rawsock":      {"Privileges"},
 	"../cmd/tcppunch": nil,

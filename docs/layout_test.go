@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 	"cmd/internal/rendezvous":   {"predict", "predict/nat", "predict/probe", "timing"},
 	"cmd/internal/punch":        {"captures", "cmd/internal/rendezvous", "predict", "predict/nat", "predict/probe", "timing"},
 	"cmd/internal/report":       {"captures", "cmd/internal/punch", "predict", "timing"},
-	"cmd/internal/lab":          {"captures", "cmd/internal/punch", "cmd/internal/report", "predict/nat", "rawsock/netlab", "timing", "timing/timingtest"},
+	"cmd/internal/lab":          {"captures", "cmd/internal/punch", "cmd/internal/report", "predict", "predict/nat", "rawsock/netlab", "timing", "timing/timingtest"},
 	"cmd/tcppunch": {"captures", "cmd/internal/lab", "cmd/internal/punch", "cmd/internal/rendezvous", "cmd/internal/report",
 		"predict", "predict/nat", "predict/probe", "rawsock", "timing", "timing/timingtest"},
 	"docs": {},

@@ -28,6 +28,9 @@ func classifyLab(err error) *failure {
 	if word, ok := errors.AsType[*lab.UnknownWord](err); ok {
 		return unknownProfile(word)
 	}
+	if cannot, ok := errors.AsType[*lab.NotNetfilter](err); ok {
+		return usageError(cannot.Error(), "engine=emulated can")
+	}
 	return nil
 }
 
@@ -60,7 +63,7 @@ func labCommand() *cli.Command {
 			jsonFlag(),
 		},
 		Action:      demonstrate,
-		Subcommands: []*cli.Command{labRunCommand(), labProfilesCommand(), labShellCommand(), labBenchCommand(), labDoctorCommand(), labTimeServerCommand()},
+		Subcommands: []*cli.Command{labRunCommand(), labMatrixCommand(), labProfilesCommand(), labShellCommand(), labBenchCommand(), labDoctorCommand(), labTimeServerCommand()},
 	}
 }
 

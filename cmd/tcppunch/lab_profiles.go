@@ -24,9 +24,17 @@ func labProfilesCommand() *cli.Command {
 
 func writeProfiles(w io.Writer, list []lab.Profile) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "profile\tstands for\twhat it does")
+	fmt.Fprintln(table, "profile\tengine\tstands for\twhat it does\tknown from")
 	for _, p := range list {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", p.Name, p.StandsFor, p.Description)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", p.Name, engineOf(p), p.StandsFor, p.Description, p.Source)
 	}
 	return table.Flush()
+}
+
+// engineOf is what carries out a profile's behaviour.
+func engineOf(p lab.Profile) string {
+	if len(p.Boxes) == 0 {
+		return "–"
+	}
+	return p.Boxes[0].Engine.String()
 }

@@ -18,6 +18,8 @@ type Network struct {
 	wires      []*netlab.Namespace // of switches and the routing internet
 	core       *netlab.Core        // nil where plain wires are the internet
 	logs       []*connectionLog
+	emulators  []*emulator
+	began      time.Time // what the boxes told before is forgotten
 }
 
 var (
@@ -114,7 +116,7 @@ func address(ns *netlab.Namespace, i Interface) error {
 // makeInternet connects the sites: through the core, of which every access link
 // has half of the delay, or through a kernel that routes.
 func (n *Network) makeInternet(observe func(netlab.Passage)) error {
-	if n.Scenario.Link.Wires() {
+	if n.Scenario.Wires() {
 		return n.makeRouter()
 	}
 	core, err := netlab.NewCore(netlab.CoreConfig{Seed: uint64(time.Now().UnixNano()), Observe: observe})
@@ -123,9 +125,12 @@ func (n *Network) makeInternet(observe func(netlab.Passage)) error {
 	}
 	n.core = core
 	for _, e := range n.onInternet() {
-		err := core.Attach(netlab.PortConfig{Namespace: n.namespaces[e.node], Name: e.Name,
-			Addresses: e.Addresses, Routed: e.Routed, Link: accessLink(n.Scenario.Link)})
-		if err != nil {
+		port := netlab.PortConfig{Namespace: n.namespaces[e.node], Name: e.Name,
+			Addresses: e.Addresses, Routed: e.Routed, Link: accessLink(n.Scenario.Link)}
+		if port.Middlebox, err = n.emulate(e.node); err != nil {
+			return err
+		}
+		if err := core.Attach(port); err != nil {
 			return err
 		}
 	}
@@ -224,12 +229,12 @@ func (n *Network) makeRoutes() error {
 	for _, node := range n.Scenario.Nodes {
 		ns := n.namespaces[node.Name]
 		if node.Gateway4.IsValid() {
-			if err := ns.AddRoute(default4, node.Gateway4, "eth0"); err != nil {
+			if err := ns.AddRoute(default4, node.Gateway4, node.Interfaces[0].Name); err != nil {
 				return err
 			}
 		}
 		if node.Gateway6.IsValid() {
-			if err := ns.AddRoute(default6, node.Gateway6, "eth0"); err != nil {
+			if err := ns.AddRoute(default6, node.Gateway6, node.Interfaces[0].Name); err != nil {
 				return err
 			}
 		}
@@ -237,11 +242,28 @@ func (n *Network) makeRoutes() error {
 	return nil
 }
 
-// makeBoxes programs the filters and translators and listens to them.
+// emulate makes the emulator of a node; nil if there is none.
+func (n *Network) emulate(node string) (netlab.Middlebox, error) {
+	box, _ := n.Scenario.Node(node)
+	if box.Box == nil || box.Box.Engine != Emulated {
+		return nil, nil
+	}
+	e, err := newEmulator(node, *box.Box)
+	if err != nil {
+		return nil, err
+	}
+	n.emulators = append(n.emulators, e)
+	return e, nil
+}
+
+// makeBoxes programs the kernel's filters and translators and listens to them.
 func (n *Network) makeBoxes() error {
 	for _, box := range n.Scenario.Boxes() {
+		if box.Box.Engine != Netfilter {
+			continue
+		}
 		ns := n.namespaces[box.Name]
-		if err := program(ns, *box.Rules); err != nil {
+		if err := program(ns, *box.Box, box.outside()); err != nil {
 			return fmt.Errorf("%s: %w", box.Name, err)
 		}
 		l, err := openConnectionLog(box, ns)
@@ -257,14 +279,39 @@ func (n *Network) makeBoxes() error {
 func (n *Network) Mappings() []Mapping {
 	var all []Mapping
 	for _, l := range n.logs {
-		all = append(all, l.snapshot()...)
+		all = append(all, since(l.snapshot(), n.began)...)
+	}
+	for _, e := range n.emulators {
+		all = append(all, e.mappings()...)
 	}
 	sortByTime(all)
 	return all
 }
 
+// Forget makes all boxes forget their connections, so that the next meeting
+// finds them as they were when the network was built.
+func (n *Network) Forget() error {
+	for _, l := range n.logs {
+		if err := forgetConnections(n.namespaces[l.box]); err != nil {
+			return fmt.Errorf("%s: %w", l.box, err)
+		}
+	}
+	for _, e := range n.emulators {
+		if err := e.forget(); err != nil {
+			return err
+		}
+	}
+	n.began = time.Now()
+	return nil
+}
+
 // Unsolicited is how many TCP packets a box got that nobody inside asked for.
 func (n *Network) Unsolicited(box string) (packets uint64, err error) {
+	for _, e := range n.emulators {
+		if e.name == box {
+			return e.unsolicited(), nil
+		}
+	}
 	ns, ok := n.namespaces[box]
 	if !ok {
 		return 0, fmt.Errorf("there is no box %s", box)

@@ -116,6 +116,28 @@ func ignoreClosed(err error) error {
 	return err
 }
 
+// forgetConnections empties a box's connection table. A deletion that names no
+// connection deletes all (nf_conntrack_netlink.c, ctnetlink_del_conntrack).
+func forgetConnections(ns *netlab.Namespace) error {
+	var conn *netlink.Conn
+	err := ns.Do(func() (err error) {
+		conn, err = netlink.Dial(unix.NETLINK_NETFILTER, nil)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("open ctnetlink: %w", err)
+	}
+	defer conn.Close()
+	_, err = conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: unix.NFNL_SUBSYS_CTNETLINK<<8 | messageDelete, Flags: netlink.Request | netlink.Acknowledge},
+		Data:   make([]byte, 4), // struct nfgenmsg: every family
+	})
+	if err != nil {
+		return fmt.Errorf("delete connections: %w", err)
+	}
+	return nil
+}
+
 var errOtherProtocol = errors.New("neither TCP nor UDP")
 
 func parseConntrack(m netlink.Message) (Mapping, error) {

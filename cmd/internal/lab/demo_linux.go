@@ -71,11 +71,16 @@ func (d Demonstration) act(ctx context.Context, c Config) (s story, err error) {
 		return s, err
 	}
 	defer os.RemoveAll(dir)
-	t, err := newTrial(ctx, c, dir)
+	lab, err := newCell(ctx, c, dir)
 	if err != nil {
 		return s, err
 	}
-	defer func() { err = errors.Join(err, t.close()) }()
+	defer func() { err = errors.Join(err, lab.close()) }()
+	t, err := lab.newTrial()
+	if err != nil {
+		return s, err
+	}
+	defer t.close()
 	stop, err := t.captureBoxes(ctx)
 	if err != nil {
 		return s, err

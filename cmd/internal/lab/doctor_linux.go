@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcppunch/predict/nat"
 	"tcppunch/rawsock/netlab"
 )
 
@@ -60,7 +61,7 @@ func examineTUN() Check {
 
 func examineNAT() Check {
 	err := inNamespace(func(ns *netlab.Namespace) error {
-		return program(ns, Rules{Masquerade: true, Ports: PortsRandom, Unsolicited: Reset})
+		return program(ns, Box{Engine: Netfilter, Behavior: nat.Config{Ports: nat.Random, Unsolicited: nat.Reset}}, siteA.wan)
 	})
 	return check(Check{Name: "netfilter", Required: true}, "nftables can masquerade and reject", err,
 		"sudo modprobe -a nf_tables nft_masq nft_ct nft_reject_inet")

@@ -24,9 +24,10 @@ type Document struct {
 type Trial struct {
 	Valid         bool    `json:"valid"`
 	InvalidReason *string `json:"invalid_reason"`
-	Established   bool    `json:"established"` // both sides say so
-	Cause         *string `json:"cause"`       // what the tool says
-	TrueCause     *string `json:"true_cause"`  // what the lab knows
+	Established   bool    `json:"established"`   // both sides say so
+	Cause         *string `json:"cause"`         // what the tool says
+	TrueCause     *string `json:"true_cause"`    // what the lab knows
+	TrueCauseOf   *string `json:"true_cause_of"` // whose box or host it was: a, b, or "" for nobody's
 	Verdict       *string `json:"verdict"`
 	Crossing      *bool   `json:"crossing"`
 
@@ -64,6 +65,8 @@ type Summary struct {
 
 	Verdicts map[string]int `json:"verdicts"`
 	Causes   map[string]int `json:"causes"`
+
+	Confusion map[string]map[string]int `json:"confusion"` // true cause → the tool's cause → trials
 }
 
 // Quantiles of a measured quantity, nil where nothing was measured.
@@ -86,15 +89,19 @@ func quantiles(values []int64) Quantiles {
 	return Quantiles{P50: at(.50), P95: at(.95), P99: at(.99), Max: at(1)}
 }
 
+// Normal quantiles of 0.975 and 0.995.
+const z95, z99 = 1.959964, 2.575829
+
 // wilson is the 95 % score interval of k successes in n (Wilson 1927).
-func wilson(k, n int) [2]float64 {
+func wilson(k, n int) [2]float64 { return wilsonAt(float64(k), float64(n), z95) }
+
+func wilsonAt(k, n, z float64) [2]float64 {
 	if n == 0 {
 		return [2]float64{0, 1}
 	}
-	const z = 1.959964 // normal quantile of 0.975
-	p, m := float64(k)/float64(n), float64(n)
-	center := (p + z*z/(2*m)) / (1 + z*z/m)
-	half := z / (1 + z*z/m) * math.Sqrt(p*(1-p)/m+z*z/(4*m*m))
+	p := k / n
+	center := (p + z*z/(2*n)) / (1 + z*z/n)
+	half := z / (1 + z*z/n) * math.Sqrt(p*(1-p)/n+z*z/(4*n*n))
 	interval := [2]float64{max(center-half, 0), min(center+half, 1)}
 	if k == n { // exactly 1, but for rounding
 		interval[1] = 1
@@ -107,7 +114,7 @@ func wilson(k, n int) [2]float64 {
 
 // Summarize counts trials.
 func Summarize(trials []Trial) Summary {
-	s := Summary{Trials: len(trials), Verdicts: map[string]int{}, Causes: map[string]int{}}
+	s := Summary{Trials: len(trials), Verdicts: map[string]int{}, Causes: map[string]int{}, Confusion: map[string]map[string]int{}}
 	var established, authenticated, skews []int64
 	correct := 0
 	for _, t := range trials {
@@ -124,7 +131,12 @@ func Summarize(trials []Trial) Summary {
 			authenticated = appendKnown(authenticated, t.AuthenticatedAfter)
 		} else if t.TrueCause != nil {
 			s.Diagnosed++
-			if t.Cause != nil && *t.Cause == *t.TrueCause {
+			said := "none"
+			if t.Cause != nil {
+				said = *t.Cause
+			}
+			addTo(s.Confusion, *t.TrueCause, said, 1)
+			if sameCause(*t.TrueCause, said) {
 				correct++
 			}
 		}

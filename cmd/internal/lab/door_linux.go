@@ -23,7 +23,7 @@ import (
 // terminal's descriptors, and the supervisor starts the shell, since nobody
 // else can: a process with threads cannot join a user namespace (setns(2)).
 type door struct {
-	trial    *trial
+	cell     *cell
 	listener *net.UnixListener
 	ctx      context.Context
 	leave    context.CancelFunc
@@ -45,12 +45,12 @@ type parting struct {
 
 func doorOf(dir string) string { return filepath.Join(dir, "door") }
 
-func (t *trial) openDoor() (*door, error) {
+func (c *cell) openDoor() (*door, error) {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: doorOf(os.Getenv(envDirectory)), Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("open the lab's door: %w", err)
 	}
-	d := &door{trial: t, listener: l}
+	d := &door{cell: c, listener: l}
 	d.ctx, d.leave = context.WithCancel(context.Background())
 	d.visits.Go(d.receive)
 	return d, nil
@@ -81,16 +81,16 @@ func (d *door) visit(conn *net.UnixConn) parting {
 		return parting{Status: 2, Error: err.Error()}
 	}
 	defer closeAll(files)
-	if _, ok := d.trial.network.Scenario.Node(k.Node); !ok {
-		return parting{Status: 64, Nodes: d.trial.network.Scenario.nodeNames()}
+	if _, ok := d.cell.network.Scenario.Node(k.Node); !ok {
+		return parting{Status: 64, Nodes: d.cell.network.Scenario.nodeNames()}
 	}
-	cmd, err := d.trial.shell(k.Node)
+	cmd, err := d.cell.shell(k.Node)
 	if err != nil {
 		return parting{Status: 2, Error: err.Error()}
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = files[0], files[1], files[2]
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: k.Terminal}
-	return partingOf(d.trial.runShell(d.ctx, k.Node, cmd))
+	return partingOf(d.cell.runShell(d.ctx, k.Node, cmd))
 }
 
 func partingOf(err error) parting {

@@ -76,6 +76,18 @@ type Config struct {
 	Keep     string // directory for the files of every trial; "": not kept
 }
 
+// sides are the profiles that count: where one puts both clients behind its box,
+// that of the other does not matter.
+func (c Config) sides() (a, b Profile) {
+	switch {
+	case c.A.Shared:
+		return c.A, c.A
+	case c.B.Shared:
+		return c.B, c.B
+	}
+	return c.A, c.B
+}
+
 // The clock errors of a lab in which nothing else is asked for: wrong enough
 // that no meeting works by luck.
 const (

@@ -33,3 +33,8 @@ func Join(context.Context, int, string) error { return errPlatform }
 
 // Examine needs Linux.
 func Examine() []Check { return Missing(errPlatform) }
+
+// RunMatrix needs Linux.
+func RunMatrix(context.Context, MatrixConfig, func(MatrixCell)) (Matrix, error) {
+	return Matrix{}, errPlatform
+}

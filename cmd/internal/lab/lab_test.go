@@ -5,48 +5,99 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 )
+
+// profile is a named profile that must exist.
+func profile(t testing.TB, name string) Profile {
+	t.Helper()
+	p, err := ParseProfile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
 
 func TestNamedProfilesParseToThemselves(t *testing.T) {
 	for _, p := range Profiles() {
 		got, err := ParseProfile(p.Name)
-		if err != nil || got != p {
+		if err != nil || !reflect.DeepEqual(got, p) {
 			t.Errorf("%s: got %+v, %v, want %+v", p.Name, got, err, p)
 		}
-		if p.Description == "" || p.StandsFor == "" || !p.IPv4 && !p.IPv6 {
+		if p.Description == "" || p.StandsFor == "" || p.Source == "" || !p.IPv4 && !p.IPv6 {
 			t.Errorf("%s does not say what it is: %+v", p.Name, p)
 		}
-		text, err := json.Marshal(p)
-		var back Profile
-		if err != nil || json.Unmarshal(text, &back) != nil || back != p {
-			t.Errorf("%s: %s became %+v (%v)", p.Name, text, back, err)
+		if _, err := json.Marshal(p); err != nil {
+			t.Errorf("%s: %v", p.Name, err)
+		}
+		for _, b := range p.Boxes {
+			if again, err := newBox(b.spelling()); err != nil || again.spelling() != b.spelling() {
+				t.Errorf("%s: %q became %q, %v", p.Name, b.spelling(), again.spelling(), err)
+			}
 		}
 	}
 }
 
 func TestProfileGrammarSetsWhatItNames(t *testing.T) {
-	for _, c := range []struct {
-		text string
-		want Profile
-	}{
-		{"unsolicited=rst", Profile{Ports: PortsPreserve, Unsolicited: Reset}},
-		{"engine=netfilter,ports=random,mapping=connection", Profile{Ports: PortsRandom, Unsolicited: Drop}},
-		{"mapping=eim,filtering=apdf,hairpin=no,unsolicited=poison", Profile{Ports: PortsPreserve, Unsolicited: Poison}},
+	for text, want := range map[string]string{
+		"unsolicited=rst": "engine=emulated unsolicited=rst",
+		"mapping=connection,ports=random,engine=netfilter": "engine=netfilter ports=random seq=window overload=yes",
+		"ports=sequential:-2,mapping=apdm,churn=50:4":      "ports=sequential:-2 mapping=apdm churn=50:4 filtering=apdf",
+		"linux,engine=emulated":                            "engine=emulated seq=window overload=yes",
+		"openwrt,udp=drop":                                 "engine=netfilter unsolicited=rst udp=drop",
 	} {
-		got, err := ParseProfile(c.text)
-		if err != nil || got.Ports != c.want.Ports || got.Unsolicited != c.want.Unsolicited || got.Box != BoxNAT {
-			t.Errorf("%s: got %+v, %v, want %+v", c.text, got, err, c.want)
+		p, err := ParseProfile(text)
+		if err != nil || len(p.Boxes) != 1 {
+			t.Errorf("%s: got %+v, %v, want one box", text, p, err)
+			continue
+		}
+		for setting := range strings.FieldsSeq(want) {
+			key, value, _ := strings.Cut(setting, "=")
+			if got := p.Boxes[0].Settings[key]; got != value {
+				t.Errorf("%s: %s is %q, want %q", text, key, got, value)
+			}
 		}
 	}
 }
 
 func TestProfileGrammarNamesTheWrongWord(t *testing.T) {
-	for text, want := range map[string]string{"linx": "linx", "": "", "port=random": "port", "ports=lowest": "lowest", "ports=random,,": "", "ports=": ""} {
+	for text, want := range map[string]string{"linx": "linx", "": "", "port=random": "port", "ports=lowes": "lowes",
+		"ports=random,,": "", "ports=": "", "linux+linx": "linx", "engine=kernel": "kernel", "linux,udp=no": "no"} {
 		_, err := ParseProfile(text)
 		if word, ok := errors.AsType[*UnknownWord](err); !ok || word.Word != want || len(word.Valid) == 0 {
 			t.Errorf("%q: got %v, want a complaint about %q", text, err, want)
+		}
+	}
+}
+
+func TestNetfilterSaysWhatItCannotDo(t *testing.T) {
+	for text, want := range map[string]string{
+		"linux,seq=rewrite":                 "seq=rewrite",
+		"openwrt,filtering=eif":             "filtering=eif",
+		"linux,ports=random":                "mapping=eim with ports=random",
+		"linux,mapping=connection":          "mapping=connection with ports=preserve",
+		"linux,ports=band:9":                "ports=band:9",
+		"linux,churn=3":                     "churn=3",
+		"engine=netfilter,unsolicited=hold": "unsolicited=hold",
+	} {
+		_, err := ParseProfile(text)
+		if cannot, ok := errors.AsType[*NotNetfilter](err); !ok || cannot.What != want {
+			t.Errorf("%s: got %v, want that netfilter cannot do %s", text, err, want)
+		}
+	}
+}
+
+func TestChainsStandBehindEachOther(t *testing.T) {
+	p, err := ParseProfile("linux,udp=drop+cgn-block-512+symmetric")
+	if err != nil || len(p.Boxes) != 3 || !p.Boxes[0].DropUDP || p.Boxes[1].Settings["ports"] != "block:512" {
+		t.Errorf("got %+v, %v, want three boxes", p, err)
+	}
+	for _, bad := range []string{"linux+public", "firewall+linux", "linux+firewall", "linux+linux+linux+linux+linux"} {
+		if p, err := ParseProfile(bad); err == nil {
+			t.Errorf("%s: got %+v, want an error", bad, p)
 		}
 	}
 }
@@ -83,7 +134,8 @@ func TestPlannedNetworksAreWhole(t *testing.T) {
 }
 
 func TestSharedBoxServesBothClients(t *testing.T) {
-	same, linux := profiles[7], profiles[3]
+	same, _ := ParseProfile("same-nat")
+	linux, _ := ParseProfile("linux")
 	for _, pair := range [][2]Profile{{same, linux}, {linux, same}, {same, same}} {
 		if boxes := PlanNetwork(pair[0], pair[1], Link{}).Boxes(); len(boxes) != 1 || boxes[0].Name != "nat-a" {
 			t.Errorf("%s × %s: got boxes %+v, want one", pair[0].Name, pair[1].Name, boxes)

@@ -9,15 +9,16 @@ import (
 // Change is what happened to a connection in a box's table.
 type Change string
 
-// The kinds of conntrack events.
+// The kinds of conntrack events, and what an emulated box tells beside them.
 const (
 	Created   Change = "new"
 	Updated   Change = "update"
 	Destroyed Change = "destroy"
+	Decided   Change = "decision" // an emulated box decided about a packet
 )
 
-// Mapping is one event of a box's connection table: ground truth, told by the
-// kernel that translates.
+// Mapping is one event of a box's connection table: ground truth, told by who
+// translates.
 type Mapping struct {
 	At       time.Time      `json:"at"`
 	Box      string         `json:"box"`
@@ -27,7 +28,9 @@ type Mapping struct {
 	Inside   netip.AddrPort `json:"inside"`
 	Outside  netip.AddrPort `json:"outside"`
 	Peer     netip.AddrPort `json:"peer"`
-	State    string         `json:"state"` // conntrack's name of the TCP state; "" where it says none
+	State    string         `json:"state"`    // conntrack's name of the TCP state; "" where it says none
+	Decision string         `json:"decision"` // of an emulated box, in predict/nat's words; "" of the kernel's
+	Reason   string         `json:"reason"`   // why an emulated box decided so, where it says
 }
 
 // mappingBetween finds the last state of a box's connection with a peer
@@ -54,4 +57,23 @@ func mappingsTowards(events []Mapping, box string, peer netip.Addr) []Mapping {
 
 func sortByTime(list []Mapping) {
 	slices.SortStableFunc(list, func(a, b Mapping) int { return a.At.Compare(b.At) })
+}
+
+// since leaves away what is told about connections that a box had before an
+// instant: that they ended.
+func since(events []Mapping, begin time.Time) []Mapping {
+	type connection struct {
+		box          string
+		inside, peer netip.AddrPort
+	}
+	known := map[connection]bool{}
+	var list []Mapping
+	for _, m := range events {
+		key := connection{m.Box, m.Inside, m.Peer}
+		known[key] = known[key] || m.Change == Created && !m.At.Before(begin)
+		if known[key] || begin.IsZero() {
+			list = append(list, m)
+		}
+	}
+	return list
 }

@@ -2,12 +2,16 @@ package lab
 
 import (
 	"fmt"
+	"math"
+	"net/netip"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
+	"tcppunch/predict/nat"
 	"tcppunch/rawsock/netlab"
 )
 
@@ -29,16 +33,20 @@ func openNetfilter(ns *netlab.Namespace) (c *nftables.Conn, err error) {
 	return c, nil
 }
 
-// program loads a box's rules.
-func program(ns *netlab.Namespace, r Rules) error {
+// program loads the rules of a box whose engine is netfilter. outside is its
+// address on the wan interface.
+func program(ns *netlab.Namespace, b Box, outside netip.Addr) error {
+	if err := timeouts(ns, b.Behavior); err != nil {
+		return err
+	}
 	c, err := openNetfilter(ns)
 	if err != nil {
 		return err
 	}
 	defer c.CloseLasting()
-	filterChains(c, r)
-	if r.Masquerade {
-		masqueradeChain(c, r.Ports)
+	filterChains(c, b)
+	if !b.Behavior.Firewall {
+		translationChain(c, translation(b.Behavior, outside))
 	}
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("load netfilter rules: %w", err)
@@ -53,33 +61,72 @@ func filterTable() *nftables.Table {
 // filterChains lets out what comes from inside and lets in what belongs to it.
 // The invalid rule matters: without it, a client's SYN that conntrack does not
 // like leaves with its private address.
-func filterChains(c *nftables.Conn, r Rules) {
+func filterChains(c *nftables.Conn, b Box) {
 	table := c.AddTable(filterTable())
 	forward := c.AddChain(baseChain(table, "forward", nftables.ChainHookForward))
 	rule(c, forward, "", ctState(expr.CtStateBitINVALID), verdict(expr.VerdictDrop))
-	if r.DropUDP {
+	if b.DropUDP {
 		rule(c, forward, "", protocol(unix.IPPROTO_UDP), verdict(expr.VerdictDrop))
 	}
-	if r.RewriteTTL != 0 {
-		rule(c, forward, "", family(unix.NFPROTO_IPV4), rewrite(8, r.RewriteTTL, 10)) // RFC 791 section 3.1: TTL, header checksum
-		rule(c, forward, "", family(unix.NFPROTO_IPV6), rewrite(7, r.RewriteTTL, 0))  // RFC 8200 section 3: hop limit, no checksum
+	if ttl := b.Behavior.RewriteTTL; ttl != 0 {
+		rule(c, forward, "", family(unix.NFPROTO_IPV4), rewrite(8, ttl, 10)) // RFC 791 section 3.1: TTL, header checksum
+		rule(c, forward, "", family(unix.NFPROTO_IPV6), rewrite(7, ttl, 0))  // RFC 8200 section 3: hop limit, no checksum
 	}
 	rule(c, forward, "", ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), verdict(expr.VerdictAccept))
 	rule(c, forward, "", from("lan"), verdict(expr.VerdictAccept))
-	rule(c, forward, unsolicitedMark, protocol(unix.IPPROTO_TCP), counter, answer(r.Unsolicited))
+	rule(c, forward, unsolicitedMark, protocol(unix.IPPROTO_TCP), counter, answer(b.Behavior.Unsolicited))
 
 	input := c.AddChain(baseChain(table, "input", nftables.ChainHookInput))
 	rule(c, input, "", ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), verdict(expr.VerdictAccept))
 	rule(c, input, "", protocol(unix.IPPROTO_ICMP), verdict(expr.VerdictAccept))
 	rule(c, input, "", protocol(unix.IPPROTO_ICMPV6), verdict(expr.VerdictAccept))
-	rule(c, input, unsolicitedMark, protocol(unix.IPPROTO_TCP), counter, answer(r.Unsolicited))
+	rule(c, input, unsolicitedMark, protocol(unix.IPPROTO_TCP), counter, answer(b.Behavior.Unsolicited))
 }
 
-func masqueradeChain(c *nftables.Conn, p Ports) {
+func translationChain(c *nftables.Conn, how exprs) {
 	table := c.AddTable(&nftables.Table{Name: "nat", Family: nftables.TableFamilyIPv4})
 	chain := c.AddChain(&nftables.Chain{Name: "postrouting", Table: table, Type: nftables.ChainTypeNAT,
 		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource})
-	rule(c, chain, "", to("wan"), exprs{&expr.Masq{FullyRandom: p == PortsRandom}})
+	rule(c, chain, "", to("wan"), how)
+}
+
+// counted is how many ports a counting translator has, from the first on.
+const firstCounted, counted = 40000, 20000
+
+// translation is the statement that translates as the behaviour says.
+func translation(b nat.Config, outside netip.Addr) exprs {
+	switch {
+	case b.Ports == nat.Sequential:
+		// The counter is a number of this machine, a port is one of the network.
+		return exprs{
+			&expr.Immediate{Register: 1, Data: outside.AsSlice()},
+			&expr.Numgen{Register: 2, Modulus: counted, Type: unix.NFT_NG_INCREMENTAL, Offset: firstCounted},
+			&expr.Byteorder{SourceRegister: 2, DestRegister: 2, Op: expr.ByteorderHton, Len: 4, Size: 2},
+			&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2, Specified: true},
+		}
+	case b.Ports == nat.Random && b.Low != 0:
+		return exprs{
+			&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(b.Low)},
+			&expr.Immediate{Register: 2, Data: binaryutil.BigEndian.PutUint16(b.High)},
+			&expr.Masq{FullyRandom: true, ToPorts: true, RegProtoMin: 1, RegProtoMax: 2},
+		}
+	}
+	return exprs{&expr.Masq{FullyRandom: b.Ports == nat.Random}}
+}
+
+// timeouts sets how long connection tracking remembers TCP. The kernel's
+// resolution is a second.
+func timeouts(ns *netlab.Namespace, b nat.Config) error {
+	for key, d := range map[string]time.Duration{"syn_sent": b.Transitory, "syn_recv": b.Transitory, "established": b.Established} {
+		if d == 0 {
+			continue
+		}
+		seconds := fmt.Sprint(int(math.Ceil(d.Seconds())))
+		if err := ns.Sysctl("net.netfilter.nf_conntrack_tcp_timeout_"+key, seconds); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func baseChain(t *nftables.Table, name string, hook *nftables.ChainHook) *nftables.Chain {
@@ -138,11 +185,13 @@ func verdict(kind expr.VerdictKind) exprs { return exprs{&expr.Verdict{Kind: kin
 var counter = exprs{&expr.Counter{}}
 
 // answer is what happens to a packet that nobody inside asked for.
-func answer(u Unsolicited) exprs {
+func answer(u nat.Unsolicited) exprs {
 	switch u {
-	case Reset:
+	case nat.Reset:
 		return exprs{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}
-	case Poison:
+	case nat.Unreachable:
+		return exprs{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED}}
+	case nat.Poison:
 		return verdict(expr.VerdictAccept)
 	}
 	return verdict(expr.VerdictDrop)
@@ -163,14 +212,14 @@ func countUnsolicited(ns *netlab.Namespace) (packets uint64, err error) {
 		}
 		for _, r := range rules {
 			if string(r.UserData) == unsolicitedMark {
-				packets += counted(r)
+				packets += packetsOf(r)
 			}
 		}
 	}
 	return packets, nil
 }
 
-func counted(r *nftables.Rule) uint64 {
+func packetsOf(r *nftables.Rule) uint64 {
 	for _, e := range r.Exprs {
 		if c, ok := e.(*expr.Counter); ok {
 			return c.Packets

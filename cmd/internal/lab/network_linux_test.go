@@ -12,16 +12,6 @@ import (
 	"tcppunch/rawsock/netlab/netlabtest"
 )
 
-// profile is a named profile that must exist.
-func profile(t testing.TB, name string) Profile {
-	t.Helper()
-	p, err := ParseProfile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
 // build makes the network of two profiles, which ends with the test.
 func build(t testing.TB, a, b string, delay time.Duration) *Network {
 	t.Helper()

@@ -1,49 +1,77 @@
 package lab
 
 import (
+	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
+
+	"tcppunch/predict/nat"
 )
 
-// Unsolicited is what a side's box does with a SYN that nobody inside asked for.
-type Unsolicited int
+// Profile is one side of a lab: a client and what stands before it.
+type Profile struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	StandsFor   string `json:"stands_for"`
+	Source      string `json:"source"`     // where its behaviour is known from
+	Boxes       []Box  `json:"boxes"`      // from the client outwards; none: the client has a public address
+	IPv4        bool   `json:"ipv4"`       // the client has an IPv4 address
+	IPv6        bool   `json:"ipv6"`       // the client has an IPv6 address
+	Shared      bool   `json:"shared"`     // both clients stand behind these boxes
+	BridgeLab   bool   `json:"bridge_lab"` // the networks of a home-lab tutorial
+}
 
-// The answers of real boxes. The words are those of the profile grammar.
+// Box is one filter or translator.
+type Box struct {
+	Settings map[string]string // as the grammar spells them, defaults included; limits only where they are set
+	Engine   Engine
+	Behavior nat.Config // the same as values; External is given when the network is planned
+	DropUDP  bool       // no UDP leaves
+}
+
+// defaults are what a box does that is told nothing else.
+var defaults = map[string]string{
+	"engine": "emulated", "mapping": "eim", "filtering": "apdf", "ports": "preserve", "pool": "paired",
+	"unsolicited": "drop", "crossing": "accept", "rst": "kill", "icmp": "ignore", "seq": "none",
+	"hairpin": "no", "overload": "no", "ttl": "keep", "options": "keep", "mss": "keep", "udp": "keep",
+}
+
+// newBox makes a box of what differs from the defaults.
+func newBox(text string) (Box, error) {
+	b := Box{Settings: map[string]string{}}
+	for key, value := range defaults {
+		if err := b.set(key, value); err != nil {
+			return b, err
+		}
+	}
+	if text == "" {
+		return b, nil
+	}
+	return b, b.setAll(text)
+}
+
+// Engine is what carries out a box's behaviour.
+type Engine int
+
+// The engines.
 const (
-	UnsolicitedUnknown Unsolicited = iota
-	Drop                           // silence
-	Reset                          // a RST by the firewall's rule
-	Poison                         // the box takes the SYN itself, its kernel answers RST, and the port is occupied
+	EngineUnknown Engine = iota
+	Emulated             // package predict/nat, on the way into the core
+	Netfilter            // the kernel's own NAT
 )
 
-// Ports is how a translator chooses the external port.
-type Ports int
+var engineWords = words{"unknown", "emulated", "netfilter"}
 
-// The port choices of the netfilter engine.
-const (
-	PortsUnknown  Ports = iota
-	PortsPreserve       // the inside port, for every destination (endpoint-independent)
-	PortsRandom         // a random one for every connection
-)
-
-// Box is what stands between a client and the internet.
-type Box int
-
-// The kinds of boxes.
-const (
-	BoxUnknown  Box = iota
-	BoxNone         // nothing: the client has a public address
-	BoxFirewall     // a stateful filter without translation
-	BoxNAT          // a translator with a private network behind it
-)
-
-var (
-	unsolicitedWords = words{"unknown", "drop", "rst", "poison"}
-	portsWords       = words{"unknown", "preserve", "random"}
-	boxWords         = words{"unknown", "none", "firewall", "nat"}
-)
+func (e Engine) String() string               { return engineWords.text(int(e)) }
+func (e Engine) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
+func (e *Engine) UnmarshalText(b []byte) error {
+	i, err := engineWords.value(b)
+	*e = Engine(i)
+	return err
+}
 
 // words are the text forms of an enumeration, by value.
 type words []string
@@ -63,78 +91,14 @@ func (w words) value(s []byte) (int, error) {
 	return i, nil
 }
 
-func (u Unsolicited) String() string               { return unsolicitedWords.text(int(u)) }
-func (u Unsolicited) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
-func (u *Unsolicited) UnmarshalText(b []byte) error {
-	i, err := unsolicitedWords.value(b)
-	*u = Unsolicited(i)
-	return err
-}
-
-func (p Ports) String() string               { return portsWords.text(int(p)) }
-func (p Ports) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
-func (p *Ports) UnmarshalText(b []byte) error {
-	i, err := portsWords.value(b)
-	*p = Ports(i)
-	return err
-}
-
-func (b Box) String() string               { return boxWords.text(int(b)) }
-func (b Box) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
-func (b *Box) UnmarshalText(t []byte) error {
-	i, err := boxWords.value(t)
-	*b = Box(i)
-	return err
-}
-
-// Profile is one side of a lab: a client and what stands before it.
-type Profile struct {
-	Name        string      `json:"name"`
-	Description string      `json:"description"`
-	StandsFor   string      `json:"stands_for"`
-	Box         Box         `json:"box"`
-	Unsolicited Unsolicited `json:"unsolicited"`
-	Ports       Ports       `json:"ports"`
-	IPv4        bool        `json:"ipv4"`
-	IPv6        bool        `json:"ipv6"`
-	Shared      bool        `json:"shared"`      // both clients stand behind this one box
-	BridgeLab   bool        `json:"bridge_lab"`  // the networks of a home-lab tutorial
-	DropUDP     bool        `json:"drop_udp"`    // no UDP leaves
-	RewriteTTL  uint8       `json:"rewrite_ttl"` // what leaves and enters gets this TTL; 0: as it comes
-}
-
-var profiles = []Profile{
-	{Name: "public", Box: BoxNone, IPv4: true, IPv6: true,
-		Description: "no box: the host itself has the public address and answers an early SYN with RST",
-		StandsFor:   "a rented server, a campus without NAT"},
-	{Name: "firewall", Box: BoxFirewall, Unsolicited: Drop, IPv4: true,
-		Description: "stateful IPv4 filter without translation, drops what was not asked for",
-		StandsFor:   "an institute's firewall before public addresses"},
-	{Name: "firewall6", Box: BoxFirewall, Unsolicited: Drop, IPv6: true,
-		Description: "stateful IPv6 filter, drops what was not asked for (RFC 6092)",
-		StandsFor:   "a home router's IPv6 side"},
-	{Name: "linux", Box: BoxNAT, Unsolicited: Drop, Ports: PortsPreserve, IPv4: true,
-		Description: "netfilter masquerade, input policy drop; keeps ports, one mapping for all destinations",
-		StandsFor:   "most home routers, which are Linux inside"},
-	{Name: "linux-accept", Box: BoxNAT, Unsolicited: Poison, Ports: PortsPreserve, IPv4: true,
-		Description: "masquerade, input policy accept: the router's own kernel answers an early SYN with RST, and the port is taken",
-		StandsFor:   "a router set up with one masquerade rule and nothing else"},
-	{Name: "openwrt", Box: BoxNAT, Unsolicited: Reset, Ports: PortsPreserve, IPv4: true,
-		Description: "masquerade, WAN input reject: the firewall answers an early SYN with RST",
-		StandsFor:   "OpenWrt as it is delivered"},
-	{Name: "linux-random", Box: BoxNAT, Unsolicited: Drop, Ports: PortsRandom, IPv4: true,
-		Description: "masquerade fully-random: another random port for every connection",
-		StandsFor:   "container hosts, and routers hardened against port prediction"},
-	{Name: "same-nat", Box: BoxNAT, Unsolicited: Drop, Ports: PortsPreserve, IPv4: true, Shared: true,
-		Description: "both clients in one network behind one masquerade without hairpinning",
-		StandsFor:   "two machines in one home"},
-	{Name: "bridge-lab", Box: BoxNAT, Unsolicited: Poison, Ports: PortsPreserve, IPv4: true, BridgeLab: true,
-		Description: "LANs 192.168.111.0/24 and 192.168.222.0/24, each with a client and an nftables masquerade router, and a host between them",
-		StandsFor:   "the virtual machines of a home-lab tutorial"},
-}
-
 // Profiles are all named profiles, in the order in which they are shown.
-func Profiles() []Profile { return slices.Clone(profiles) }
+func Profiles() []Profile {
+	var list []Profile
+	for _, n := range named {
+		list = append(list, n.profile())
+	}
+	return list
+}
 
 // UnknownWord is a word of a profile that the lab does not know.
 type UnknownWord struct {
@@ -145,106 +109,174 @@ type UnknownWord struct {
 
 func (u *UnknownWord) Error() string { return fmt.Sprintf("there is no %s %q", u.What, u.Word) }
 
-// ParseProfile reads a name, key=value,… of the netfilter engine, or a name and
-// what differs from it. Wrong words give *UnknownWord.
+// ParseProfile reads a name, key=value,…, a name and what differs from it, or
+// several of these joined by + from the client outwards. Wrong words give
+// *UnknownWord.
 func ParseProfile(text string) (Profile, error) {
-	p := Profile{Box: BoxNAT, Unsolicited: Drop, Ports: PortsPreserve, IPv4: true,
-		Description: "netfilter masquerade with chosen behaviour"}
-	first, rest, more := strings.Cut(text, ",")
-	if strings.Contains(first, "=") {
-		rest, more = text, true
-	} else {
-		var err error
-		if p, err = namedProfile(first); err != nil || !more {
-			return p, err
-		}
-		p.Description += "; with " + rest
-	}
-	p.Name = text
-	mapping := ""
-	for part := range strings.SplitSeq(rest, ",") {
-		key, value, _ := strings.Cut(part, "=")
-		if err := p.set(key, value); err != nil {
+	var chain Profile
+	for i, part := range strings.Split(text, "+") {
+		p, err := parseLink(part)
+		if err != nil {
 			return Profile{}, err
 		}
-		if key == "mapping" {
-			mapping = value
+		if i == 0 {
+			chain = p
+			continue
+		}
+		if chain, err = chain.behind(p); err != nil {
+			return Profile{}, fmt.Errorf("%s: %w", text, err)
 		}
 	}
-	if mapping != "" && mapping != p.mapping() {
-		return Profile{}, fmt.Errorf("mapping=%s does not go with ports=%s in netfilter, which then maps %s", mapping, p.Ports, p.mapping())
+	chain.Name = text
+	return chain, nil
+}
+
+// behind puts another side's box before the boxes of this one.
+func (p Profile) behind(outer Profile) (Profile, error) {
+	for _, b := range slices.Concat(p.Boxes, outer.Boxes) {
+		if b.Behavior.Firewall {
+			return p, errors.New("only translators can stand behind each other")
+		}
 	}
-	if p.Box == BoxNone {
-		return Profile{}, fmt.Errorf("%s has no box whose behaviour could be chosen", first)
+	if len(p.Boxes) == 0 || len(outer.Boxes) == 0 {
+		return p, errors.New("a chain needs a translator on either side of each +")
 	}
+	p.Boxes = slices.Concat(p.Boxes, outer.Boxes)
+	if len(p.Boxes) > longestChain {
+		return p, fmt.Errorf("a chain has at most %d boxes", longestChain)
+	}
+	p.Description += "; behind that: " + outer.Description
+	p.StandsFor += ", behind " + outer.StandsFor
+	p.Source += "; " + outer.Source
 	return p, nil
 }
 
-func namedProfile(name string) (Profile, error) {
-	for _, p := range profiles {
-		if p.Name == name {
-			return p, nil
+// parseLink reads one link of a chain.
+func parseLink(text string) (Profile, error) {
+	first, rest, more := strings.Cut(text, ",")
+	spelled := strings.Contains(first, "=")
+	if spelled {
+		box, err := newBox(text)
+		return Profile{Name: text, Description: "a translator as spelled out", StandsFor: "what is to be studied", Source: "none",
+			IPv4: true, Boxes: []Box{box}}, err
+	}
+	p, err := namedProfile(first)
+	if err != nil || !more {
+		return p, err
+	}
+	if len(p.Boxes) == 0 {
+		return Profile{}, fmt.Errorf("%s has no box whose behaviour could be chosen", first)
+	}
+	p.Name = text
+	p.Description += "; with " + rest
+	return p, p.Boxes[0].setAll(rest)
+}
+
+// setAll changes settings, the engine first, since it brings some with it.
+func (b *Box) setAll(text string) error {
+	parts := strings.Split(text, ",")
+	slices.SortStableFunc(parts, func(x, y string) int {
+		return cmp.Compare(btoi(strings.HasPrefix(y, "engine=")), btoi(strings.HasPrefix(x, "engine=")))
+	})
+	for _, part := range parts {
+		key, value, _ := strings.Cut(part, "=")
+		if err := b.set(key, value); err != nil {
+			return err
 		}
 	}
-	return Profile{}, &UnknownWord{Word: name, What: "profile", Valid: profileNames()}
-}
-
-func profileNames() []string {
-	var names []string
-	for _, p := range profiles {
-		names = append(names, p.Name)
+	if b.Behavior.PoolSize > largestPool {
+		return fmt.Errorf("a pool has at most %d addresses here", largestPool)
 	}
-	return names
-}
-
-// grammar holds the keys and values that the netfilter engine can do.
-var grammar = map[string][]string{
-	"engine":      {"netfilter"},
-	"mapping":     {"eim", "connection"},
-	"filtering":   {"apdf"},
-	"ports":       {"preserve", "random"},
-	"unsolicited": {"drop", "rst", "poison"},
-	"hairpin":     {"no"},
-	"udp":         {"keep", "drop"},
-	"ttl":         {"keep", "rewrite:64", "rewrite:128", "rewrite:255"},
-}
-
-func (p *Profile) set(key, value string) error {
-	valid, ok := grammar[key]
-	if !ok {
-		return &UnknownWord{Word: key, What: "key", Valid: grammarKeys()}
-	}
-	if !slices.Contains(valid, value) {
-		return &UnknownWord{Word: value, What: "value of " + key, Valid: valid}
-	}
-	switch key {
-	case "ports":
-		return p.Ports.UnmarshalText([]byte(value))
-	case "unsolicited":
-		return p.Unsolicited.UnmarshalText([]byte(value))
-	case "udp":
-		p.DropUDP = value == "drop"
-	case "ttl":
-		number, _ := strings.CutPrefix(value, "rewrite:")
-		n, _ := strconv.ParseUint(number, 10, 8) // keep is 0
-		p.RewriteTTL = uint8(n)
+	if b.Engine == Netfilter {
+		return b.netfilterCan()
 	}
 	return nil
 }
 
-func grammarKeys() []string {
-	var keys []string
-	for k := range grammar {
-		keys = append(keys, k)
+func btoi(b bool) int {
+	if b {
+		return 1
 	}
-	slices.Sort(keys)
-	return keys
+	return 0
 }
 
-// mapping is the RFC 4787 section 4.1 behaviour that follows from the ports.
-func (p Profile) mapping() string {
-	if p.Ports == PortsRandom {
-		return "connection"
+// set changes one setting.
+func (b *Box) set(key, value string) error {
+	if err := b.apply(key, value); err != nil {
+		return err
 	}
-	return "eim"
+	b.Settings[key] = value
+	if key == "engine" && b.Engine == Netfilter {
+		for k, v := range implied {
+			if err := b.set(k, v); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *Box) apply(key, value string) error {
+	switch key {
+	case "engine":
+		return choose(key, value, func(w string) { b.Engine.UnmarshalText([]byte(w)) }, "emulated", "netfilter")
+	case "udp":
+		return choose(key, value, func(w string) { b.DropUDP = w == "drop" }, "keep", "drop")
+	}
+	err := b.Behavior.Set(key, value)
+	if bad, ok := errors.AsType[*nat.BadSetting](err); ok {
+		if nat.Forms(key) == nil {
+			return &UnknownWord{Word: key, What: "key", Valid: keys()}
+		}
+		return &UnknownWord{Word: value, What: "value of " + key, Valid: bad.Valid}
+	}
+	return err
+}
+
+func choose(key, value string, take func(string), valid ...string) error {
+	if !slices.Contains(valid, value) {
+		return &UnknownWord{Word: value, What: "value of " + key, Valid: valid}
+	}
+	take(value)
+	return nil
+}
+
+// keys are all keys of the grammar.
+func keys() []string { return append([]string{"engine"}, append(nat.Keys(), "udp")...) }
+
+func namedProfile(name string) (Profile, error) {
+	var names []string
+	for _, n := range named {
+		if n.name == name {
+			return n.profile(), nil
+		}
+		names = append(names, n.name)
+	}
+	return Profile{}, &UnknownWord{Word: name, What: "profile", Valid: names}
+}
+
+// MarshalJSON writes a box as its settings.
+func (b Box) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Kind     string            `json:"kind"`
+		Settings map[string]string `json:"settings"`
+	}{b.kind(), b.Settings})
+}
+
+func (b Box) kind() string {
+	if b.Behavior.Firewall {
+		return "firewall"
+	}
+	return "nat"
+}
+
+// spelling is the box as the grammar writes it.
+func (b Box) spelling() string {
+	var parts []string
+	for _, key := range keys() {
+		if v, ok := b.Settings[key]; ok {
+			parts = append(parts, key+"="+v)
+		}
+	}
+	return strings.Join(parts, ",")
 }

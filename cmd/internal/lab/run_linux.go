@@ -81,11 +81,16 @@ func (r *runner) once(ctx context.Context) (result Trial, err error) {
 		return Trial{}, err
 	}
 	defer drop()
-	t, err := newTrial(ctx, r.config, dir)
+	c, err := newCell(ctx, r.config, dir)
 	if err != nil {
 		return Trial{}, err
 	}
-	defer func() { err = errors.Join(err, t.close()) }()
+	defer func() { err = errors.Join(err, c.close()) }()
+	t, err := c.newTrial()
+	if err != nil {
+		return Trial{}, err
+	}
+	defer t.close()
 	return t.meet(ctx)
 }
 

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"fmt"
 	"math"
 	"net/netip"
 	"time"
@@ -36,8 +37,19 @@ type Link struct {
 	Loss   float64       `json:"loss"`      // one way, 0 to 1
 }
 
-// Wires says whether the internet is made of plain wires, without the core.
+// Wires says whether the link is a plain wire.
 func (l Link) Wires() bool { return l == Link{} }
+
+// Wires says whether the internet is made of plain wires, without the core: an
+// emulated box needs it.
+func (s Scenario) Wires() bool {
+	for _, n := range s.Nodes {
+		if n.Box != nil && n.Box.Engine == Emulated {
+			return false
+		}
+	}
+	return s.Link.Wires()
+}
 
 // Node is one machine: a network namespace.
 type Node struct {
@@ -46,7 +58,7 @@ type Node struct {
 	Gateway4   netip.Addr  `json:"gateway4,omitzero"` // default route inside a site
 	Gateway6   netip.Addr  `json:"gateway6,omitzero"`
 	Forwards   bool        `json:"forwards"`
-	Rules      *Rules      `json:"rules,omitempty"` // netfilter, on boxes
+	Box        *Box        `json:"box,omitempty"` // what it does to what it forwards between lan and wan
 }
 
 // Interface plugs a node into a segment. Two interfaces on a segment are a
@@ -55,17 +67,7 @@ type Interface struct {
 	Name      string         `json:"name"`
 	Segment   string         `json:"segment"`
 	Addresses []netip.Prefix `json:"addresses"`
-	Routed    []netip.Prefix `json:"routed,omitempty"` // networks behind it, internet only
-}
-
-// Rules is what netfilter does in a box. The names of its interfaces are wan
-// and lan.
-type Rules struct {
-	Masquerade  bool        `json:"masquerade"`
-	Ports       Ports       `json:"ports"`
-	Unsolicited Unsolicited `json:"unsolicited"`
-	DropUDP     bool        `json:"drop_udp"`
-	RewriteTTL  uint8       `json:"rewrite_ttl"`
+	Routed    []netip.Prefix `json:"routed,omitempty"` // networks behind it
 }
 
 // site holds the addresses of one side.
@@ -75,22 +77,41 @@ type site struct {
 	lan         netip.Prefix // inside network of a NAT
 	public      netip.Prefix // inside network of a firewall; wan is the client's address in it
 	firewallWAN netip.Addr
-	wan6        netip.Addr   // the client's IPv6 address
-	lan6        netip.Prefix // inside network of a firewall, wan6 is in it
-	router6     netip.Addr   // of the firewall on the internet
+	pool        netip.Prefix   // further outside addresses of a NAT
+	kernel      netip.Addr     // of the kernel in front of an emulated NAT
+	carrier     []netip.Prefix // inside networks of the NATs behind the first
+	wan6        netip.Addr     // the client's IPv6 address
+	lan6        netip.Prefix   // inside network of a firewall, wan6 is in it
+	router6     netip.Addr     // of the firewall on the internet
 }
 
 var siteA = site{
 	side: "a", wan: netip.MustParseAddr("198.51.100.1"), lan: netip.MustParsePrefix("192.168.1.0/24"),
 	public: netip.MustParsePrefix("198.51.100.0/29"), firewallWAN: netip.MustParseAddr("198.51.100.9"),
+	pool: netip.MustParsePrefix("198.51.100.128/25"), kernel: netip.MustParseAddr("192.0.0.1"), carrier: carriers("100.64.1.0/24", "100.64.2.0/24", "100.64.3.0/24"),
 	wan6: netip.MustParseAddr("2001:db8:a::1"), lan6: netip.MustParsePrefix("2001:db8:a::/64"), router6: netip.MustParseAddr("2001:db8:a:1::1"),
 }
 
 var siteB = site{
 	side: "b", wan: netip.MustParseAddr("203.0.113.1"), lan: netip.MustParsePrefix("192.168.2.0/24"),
 	public: netip.MustParsePrefix("203.0.113.0/29"), firewallWAN: netip.MustParseAddr("203.0.113.9"),
+	pool: netip.MustParsePrefix("203.0.113.128/25"), kernel: netip.MustParseAddr("192.0.0.2"), carrier: carriers("100.64.11.0/24", "100.64.12.0/24", "100.64.13.0/24"),
 	wan6: netip.MustParseAddr("2001:db8:b::1"), lan6: netip.MustParsePrefix("2001:db8:b::/64"), router6: netip.MustParseAddr("2001:db8:b:1::1"),
 }
+
+func carriers(list ...string) []netip.Prefix {
+	var networks []netip.Prefix
+	for _, p := range list {
+		networks = append(networks, netip.MustParsePrefix(p))
+	}
+	return networks
+}
+
+// Bounds of what the addresses of a site suffice for.
+const (
+	longestChain = 4
+	largestPool  = 100
+)
 
 // PlanNetwork makes the network of two profiles. If either is shared, both
 // clients stand behind that one box.
@@ -132,13 +153,17 @@ func onInternet(name string, addresses ...netip.Addr) Interface {
 }
 
 func (s site) nodes(p Profile) []Node {
-	switch p.Box {
-	case BoxFirewall:
+	switch {
+	case len(p.Boxes) == 0:
+		return []Node{s.alone(p)}
+	case p.Boxes[0].Behavior.Firewall:
 		return s.firewall(p)
-	case BoxNAT:
-		return s.nat(p)
 	}
-	host := Node{Name: s.side}
+	return append(s.translators(p.Boxes), s.client(s.side, 2))
+}
+
+// alone is a host without a box before it.
+func (s site) alone(p Profile) Node {
 	var addresses []netip.Addr
 	if p.IPv4 {
 		addresses = append(addresses, s.wan)
@@ -146,29 +171,81 @@ func (s site) nodes(p Profile) []Node {
 	if p.IPv6 {
 		addresses = append(addresses, s.wan6)
 	}
-	host.Interfaces = []Interface{onInternet("eth0", addresses...)}
-	return []Node{host}
+	return Node{Name: s.side, Interfaces: []Interface{onInternet("eth0", addresses...)}}
 }
 
-func (s site) nat(p Profile) []Node {
-	box := Node{Name: "nat-" + s.side, Forwards: true, Rules: rulesOf(p), Interfaces: []Interface{
-		onInternet("wan", s.wan), {Name: "lan", Segment: "lan-" + s.side, Addresses: []netip.Prefix{host(s.lan, 1)}}}}
-	return []Node{box, s.client(s.side, "lan-"+s.side, 2)}
+// translators are the boxes of a site, from the client outwards: nat-a, and
+// behind it nat-a-2 and so on. Between two of them lies a network of addresses
+// that carriers use for that (RFC 6598).
+func (s site) translators(boxes []Box) []Node {
+	var nodes []Node
+	inside, segment := s.lan, "lan-"+s.side
+	for i, b := range boxes {
+		n := Node{Name: "nat-" + s.side, Forwards: true, Box: &b}
+		if i > 0 {
+			n.Name = fmt.Sprintf("nat-%s-%d", s.side, i+1)
+		}
+		lan := Interface{Name: "lan", Segment: segment, Addresses: []netip.Prefix{host(inside, 1)}}
+		var wan Interface
+		if i == len(boxes)-1 {
+			wan = s.outermost(n.Box)
+		} else {
+			inside, segment = s.carrier[i], fmt.Sprintf("carrier-%s-%d", s.side, i+1)
+			wan = s.between(n.Box, inside, segment)
+			n.Gateway4 = host(inside, 1).Addr()
+		}
+		n.Interfaces = []Interface{wan, lan}
+		nodes = append(nodes, n)
+	}
+	return nodes
+}
+
+// outermost is a box's interface on the internet. In front of an emulated
+// translator stands a kernel with an address of its own, which nobody sees
+// (RFC 6333 section 5.7).
+func (s site) outermost(b *Box) Interface {
+	if b.Engine == Netfilter {
+		return onInternet("wan", s.wan)
+	}
+	b.Behavior.External = append(b.Behavior.External, s.wan)
+	for i := 1; i < b.Behavior.PoolSize; i++ {
+		b.Behavior.External = append(b.Behavior.External, host(s.pool, i).Addr())
+	}
+	i := onInternet("wan", s.kernel)
+	for _, a := range b.Behavior.External {
+		i.Routed = append(i.Routed, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return i
+}
+
+// between is a box's interface in the network of the next box.
+func (s site) between(b *Box, network netip.Prefix, segment string) Interface {
+	i := Interface{Name: "wan", Segment: segment, Addresses: []netip.Prefix{host(network, 2)}}
+	if b.Engine == Netfilter {
+		return i
+	}
+	i.Addresses = []netip.Prefix{netip.PrefixFrom(s.kernel, s.kernel.BitLen())}
+	for k := range max(b.Behavior.PoolSize, 1) {
+		a := host(network, 2+k).Addr()
+		b.Behavior.External = append(b.Behavior.External, a)
+		i.Routed = append(i.Routed, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return i
 }
 
 // client is a host in the site's private network; number is its address there.
-func (s site) client(name, segment string, number int) Node {
+func (s site) client(name string, number int) Node {
 	return Node{Name: name, Gateway4: host(s.lan, 1).Addr(), Interfaces: []Interface{
-		{Name: "eth0", Segment: segment, Addresses: []netip.Prefix{host(s.lan, number)}}}}
+		{Name: "eth0", Segment: "lan-" + s.side, Addresses: []netip.Prefix{host(s.lan, number)}}}}
 }
 
+// shared puts both clients behind the boxes of one side.
 func shared(p Profile, s site) []Node {
-	nodes := s.nat(p)
-	return append(nodes, s.client("b", "lan-"+s.side, 3))
+	return append(s.translators(p.Boxes), s.client("a", 2), s.client("b", 3))
 }
 
 func (s site) firewall(p Profile) []Node {
-	box := Node{Name: "nat-" + s.side, Forwards: true, Rules: rulesOf(p)}
+	box := Node{Name: "nat-" + s.side, Forwards: true, Box: &p.Boxes[0]}
 	client := Node{Name: s.side}
 	wan, lan := Interface{Name: "wan", Segment: internet}, Interface{Name: "lan", Segment: "lan-" + s.side}
 	eth := Interface{Name: "eth0", Segment: lan.Segment}
@@ -188,10 +265,6 @@ func (s site) firewall(p Profile) []Node {
 	}
 	box.Interfaces, client.Interfaces = []Interface{wan, lan}, []Interface{eth}
 	return []Node{box, client}
-}
-
-func rulesOf(p Profile) *Rules {
-	return &Rules{Masquerade: p.Box == BoxNAT, Ports: p.Ports, Unsolicited: p.Unsolicited, DropUDP: p.DropUDP, RewriteTTL: p.RewriteTTL}
 }
 
 // host is the n-th address of a network, with the network's length.
@@ -217,7 +290,7 @@ func (s Scenario) Node(name string) (Node, bool) {
 func (s Scenario) Boxes() []Node {
 	var boxes []Node
 	for _, n := range s.Nodes {
-		if n.Rules != nil {
+		if n.Box != nil {
 			boxes = append(boxes, n)
 		}
 	}
@@ -268,6 +341,16 @@ func (n Node) addresses() []netip.Addr {
 
 // halfLoss is the loss of each of two links that together lose the given share.
 func halfLoss(loss float64) float64 { return 1 - math.Sqrt(1-loss) }
+
+// outside is a box's first address on its wan interface.
+func (n Node) outside() netip.Addr {
+	for _, i := range n.Interfaces {
+		if i.Name == "wan" && len(i.Addresses) > 0 {
+			return i.Addresses[0].Addr()
+		}
+	}
+	return netip.Addr{}
+}
 
 func (s Scenario) nodeNames() []string {
 	var names []string

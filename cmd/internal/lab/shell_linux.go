@@ -21,30 +21,30 @@ func Shell(ctx context.Context, c Config, node string, talk io.Writer) (err erro
 		return err
 	}
 	defer os.RemoveAll(dir)
-	t, err := newTrial(ctx, c, dir)
+	lab, err := newCell(ctx, c, dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.close()) }()
-	if _, ok := t.network.Scenario.Node(node); !ok {
-		return &UnknownWord{Word: node, What: "node", Valid: t.network.Scenario.nodeNames()}
+	defer func() { err = errors.Join(err, lab.close()) }()
+	if _, ok := lab.network.Scenario.Node(node); !ok {
+		return &UnknownWord{Word: node, What: "node", Valid: lab.network.Scenario.nodeNames()}
 	}
-	door, err := t.openDoor()
+	door, err := lab.openDoor()
 	if err != nil {
 		return err
 	}
 	defer door.close()
-	fmt.Fprint(talk, t.welcome(node))
-	cmd, err := t.shell(node)
+	fmt.Fprint(talk, lab.welcome(node))
+	cmd, err := lab.shell(node)
 	if err != nil {
 		return err
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return shellStatus(t.runShell(ctx, node, cmd))
+	return shellStatus(lab.runShell(ctx, node, cmd))
 }
 
-func (t *trial) runShell(ctx context.Context, node string, cmd *exec.Cmd) error {
-	if err := t.network.namespaces[node].Start(cmd); err != nil {
+func (c *cell) runShell(ctx context.Context, node string, cmd *exec.Cmd) error {
+	if err := c.network.namespaces[node].Start(cmd); err != nil {
 		return fmt.Errorf("start shell: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { cmd.Process.Kill() })
@@ -59,28 +59,28 @@ func shellStatus(err error) error {
 	return err
 }
 
-func (t *trial) welcome(node string) string {
+func (c *cell) welcome(node string) string {
 	return fmt.Sprintf("a shell in node %s of lab %s; others: %s\nTCPPUNCH_COORDINATOR=%s\njoin from another terminal: tcppunch lab shell --lab %s NODE\n",
-		node, os.Getenv(envStarter), strings.Join(t.network.Scenario.nodeNames(), ", "), t.coordinatorOf(node), os.Getenv(envStarter))
+		node, os.Getenv(envStarter), strings.Join(c.network.Scenario.nodeNames(), ", "), c.coordinatorOf(node), os.Getenv(envStarter))
 }
 
 // coordinatorOf is the coordinator's address for a node's side.
-func (t *trial) coordinatorOf(node string) string {
+func (c *cell) coordinatorOf(node string) string {
 	if strings.HasSuffix(node, "b") {
-		return t.coordinatorFor(t.config.B)
+		return c.coordinatorFor(c.config.B)
 	}
-	return t.coordinatorFor(t.config.A)
+	return c.coordinatorFor(c.config.A)
 }
 
 // shell is the user's shell with this binary in its PATH. Besides what all
 // nodes get it knows the coordinator, and by the flag's own variable, so that
 // `tcppunch meet` in it needs not be told.
-func (t *trial) shell(node string) (*exec.Cmd, error) {
+func (c *cell) shell(node string) (*exec.Cmd, error) {
 	self, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	bin := t.file("bin")
+	bin := filepath.Join(c.dir, "bin")
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return nil, fmt.Errorf("make shell's directory: %w", err)
 	}
@@ -94,6 +94,6 @@ func (t *trial) shell(node string) (*exec.Cmd, error) {
 	}
 	cmd := exec.Command(program)
 	env := slices.DeleteFunc(cleanEnvironment(os.Environ()), func(e string) bool { return strings.HasPrefix(e, "PATH=") })
-	cmd.Env = append(env, "PATH="+bin+":"+os.Getenv("PATH"), "TCPPUNCH_COORDINATOR="+t.coordinatorOf(node), "TCPPUNCH_LAB_NODE="+node)
+	cmd.Env = append(env, "PATH="+bin+":"+os.Getenv("PATH"), "TCPPUNCH_COORDINATOR="+c.coordinatorOf(node), "TCPPUNCH_LAB_NODE="+node)
 	return cmd, nil
 }

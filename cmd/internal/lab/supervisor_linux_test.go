@@ -282,7 +282,7 @@ func TestMistypedWordsGetTheNearestValidOne(t *testing.T) {
 		{[]string{"lab", "run", "--a", "linx"}, `"linux"`},
 		{[]string{"lab", "run", "--b", "port=random"}, `"ports"`},
 		{[]string{"lab", "run", "--b", "ports=randon"}, `"random"`},
-		{[]string{"lab", "run", "--b", "mapping=eim,ports=random"}, "mapping=eim"},
+		{[]string{"lab", "run", "--b", "linux,ports=random"}, "engine=emulated"},
 		{[]string{"lab", "runn"}, `'run'`},
 		{[]string{"lab", "run", "--trails", "3"}, "--trials"},
 		{[]string{"lab", "shell", "c"}, "nat-a"},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,17 +11,13 @@ import (
 	"time"
 )
 
-// Addresses of the servers' sockets, as the nodes' command lines have them.
-const (
-	coordinatorPort = ":7770"
-	stunPort        = ":3478"
-	stunAlternate   = ":3479"
-	timePort        = ":123"
-)
-
 // overtime is how long a client may take beyond the meeting's own limit: to
 // reach the coordinator, to wait for the other, to write its files.
 const overtime = 45 * time.Second
+
+// peerPatience is how long a client waits for the other, which starts at the
+// same time: a side that cannot be carried out must not hold up the other.
+const peerPatience = 10 * time.Second
 
 // defaultTimeout is what a client's meeting takes at most when the command
 // line does not say.
@@ -36,81 +31,26 @@ func guard(l Link) time.Duration { return max(l.Delay/4, 500*time.Microsecond) }
 
 // trial is one meeting under way.
 type trial struct {
-	config  Config
-	dir     string
-	network *Network
-	watch   *watcher
-	nodes   nodes
-
-	coordinator string // as the clients are told it
+	*cell
+	dir    string
+	number int // in its cell, from 1
+	nodes  nodes
 }
 
-func linkOf(c Config) Link { return Link{Delay: c.Delay, Jitter: c.Jitter, Loss: c.Loss} }
-
-// newTrial builds the network and starts its servers.
-func newTrial(ctx context.Context, c Config, dir string) (*trial, error) {
-	s := PlanNetwork(c.A, c.B, linkOf(c))
-	t := &trial{config: c, dir: dir, watch: &watcher{edges: edgesOf(s), byID: map[uint64]int{}}}
-	var err error
-	if t.network, err = Build(s, t.watch.observe); err != nil {
-		return nil, closedOr(err)
+// name is what a side calls itself. It is another one in each trial of a cell,
+// with a key of its own, so that both sides get either role.
+func (t *trial) name(side string) string {
+	if t.number == 1 {
+		return side
 	}
-	if err := t.startServers(ctx); err != nil {
-		t.close()
-		return nil, err
-	}
-	return t, nil
-}
-
-func (t *trial) startServers(ctx context.Context) error {
-	clock, _, err := t.network.serve(ctx, "time", "lab", "time-server", "--listen", timePort)
-	if err != nil {
-		return err
-	}
-	t.nodes.add(clock)
-	state := filepath.Join(t.dir, "coordinator")
-	server, ready, err := t.network.serve(ctx, "coordinator", "coordinator",
-		"--listen", coordinatorPort, "--stun", stunPort, "--stun-alternate", coordinatorAlt4.String()+stunAlternate,
-		"--advertise", coordinator4.String(), "--advertise", coordinator6.String(),
-		"--ntp", timeServer4.String(), "--ntp", "["+timeServer6.String()+"]", "--state", state)
-	if err != nil {
-		return err
-	}
-	t.nodes.add(server)
-	t.coordinator = ready
-	return nil
-}
-
-// coordinatorFor is the coordinator's address by the family that the two sides
-// share, or else by the one that this side has.
-func (t *trial) coordinatorFor(side Profile) string {
-	v6 := useIPv6(t.config.A, t.config.B) || !side.IPv4
-	id, hostport, ok := strings.Cut(t.coordinator, "@")
-	if !ok {
-		return t.coordinator
-	}
-	address, port := coordinator4, coordinatorPort
-	if i := strings.LastIndex(hostport, ":"); i >= 0 {
-		port = hostport[i:]
-	}
-	if v6 {
-		address = coordinator6
-	}
-	return id + "@" + bracketed(address) + port
-}
-
-func bracketed(a netip.Addr) string {
-	if a.Is6() {
-		return "[" + a.String() + "]"
-	}
-	return a.String()
+	return fmt.Sprintf("%s%d", side, t.number)
 }
 
 // meetArguments is the command line of one client.
-func (t *trial) meetArguments(name, peer string, side Profile, skew time.Duration) []string {
+func (t *trial) meetArguments(side, peer string, profile Profile, skew time.Duration) []string {
 	c := t.config
-	args := []string{"meet", "--as", name, "--peer", peer, "--coordinator", t.coordinatorFor(side), "--at", "+500ms",
-		"--clock-error", skew.String(), "--capture", t.file(name + ".pcapng"), "--json", "--state", t.file(name)}
+	args := []string{"meet", "--as", t.name(side), "--peer", t.name(peer), "--coordinator", t.coordinatorFor(profile), "--at", "+500ms", "--wait", peerPatience.String(),
+		"--clock-error", skew.String(), "--capture", t.file(side + ".pcapng"), "--json", "--state", t.file(side)}
 	if c.NoSync {
 		args = append(args, "--no-sync")
 	}
@@ -126,10 +66,10 @@ func (t *trial) meetArguments(name, peer string, side Profile, skew time.Duratio
 	if c.Strategy != "" {
 		args = append(args, "--strategy", c.Strategy)
 	}
-	if name == "a" && c.ResidualA != 0 {
+	if side == "a" && c.ResidualA != 0 {
 		args = append(args, "--residual-error", c.ResidualA.String())
 	}
-	if name == "b" && c.LateB != 0 {
+	if side == "b" && c.LateB != 0 {
 		args = append(args, "--late", c.LateB.String())
 	}
 	return args
@@ -253,6 +193,7 @@ func (t *trial) addTruth(r *Trial) error {
 		truth = truth.withClients(t)
 	}
 	r.Mappings = t.network.Mappings()
+	truth.mappings = r.Mappings
 	r.Skew = truth.skew()
 	for _, box := range t.network.Scenario.Boxes() {
 		n, err := t.network.Unsolicited(box.Name)
@@ -260,8 +201,8 @@ func (t *trial) addTruth(r *Trial) error {
 			return err
 		}
 		packets := int64(n)
-		if box.Name == "nat-a" {
-			r.UnsolicitedA = &packets
+		if sideOf(box.Name) == "a" {
+			r.UnsolicitedA = &packets // of a chain the outermost, which is the last
 		} else {
 			r.UnsolicitedB = &packets
 		}
@@ -275,8 +216,8 @@ func (t *trial) addTruth(r *Trial) error {
 			r.Valid, r.InvalidReason = false, &reason
 		}
 	}
-	if !r.Established {
-		r.TrueCause = truth.cause(t.config)
+	if why, ok := truth.cause(t.config); ok && !r.Established {
+		r.TrueCause, r.TrueCauseOf = &why.word, &why.side
 	}
 	return nil
 }
@@ -293,7 +234,23 @@ func (t *trial) save(list ...*process) {
 	}
 }
 
-func (t *trial) close() error {
-	t.nodes.kill()
-	return t.network.Close()
+func (t *trial) close() { t.nodes.kill() }
+
+// explanationOf is what the clients said of a failed meeting.
+func explanationOf(r Trial) string {
+	var parts []string
+	for i, text := range []json.RawMessage{r.MeetA, r.MeetB} {
+		var said struct {
+			Explanation string     `json:"explanation"`
+			Error       *meetError `json:"error"`
+		}
+		if json.Unmarshal(text, &said) != nil {
+			continue
+		}
+		if said.Error != nil {
+			said.Explanation = said.Error.Message
+		}
+		parts = append(parts, fmt.Sprintf("%c: %s", 'a'+i, said.Explanation))
+	}
+	return strings.Join(parts, "; ")
 }

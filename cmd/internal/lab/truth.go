@@ -2,8 +2,8 @@ package lab
 
 import (
 	"encoding/binary"
-	"math"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -21,33 +21,46 @@ type sighting struct {
 type header struct {
 	source, destination netip.AddrPort
 	syn, ack, rst       bool
+	unreachable         bool // an ICMP error other than that the TTL ran out; without ports
 }
+
+// opens says that it is a SYN without an ACK.
+func (h header) opens() bool { return h.syn && !h.ack }
 
 const (
 	flagSYN, flagRST, flagACK = 0x02, 0x04, 0x10
-	protocolTCP               = 6
+
+	protocolICMP, protocolTCP, protocolUDP, protocolICMPv6 = 1, 6, 17, 58
+
+	unreachable4, unreachable6 = 3, 1 // ICMP types: RFC 792, RFC 4443
 )
 
-// parseHeader reads IPv4 and IPv6 without extension headers, which is all that
-// kernels send here for TCP.
+// parseHeader reads TCP and ICMP errors over IPv4 and IPv6 without extension
+// headers, which is all that kernels send here for them.
 func parseHeader(b []byte) (h header, ok bool) {
 	if len(b) < 20 {
 		return header{}, false
 	}
 	var source, destination netip.Addr
+	var protocol byte
 	switch length := int(b[0]&15) * 4; {
-	case b[0]>>4 == 4 && b[9] == protocolTCP && len(b) >= length:
+	case b[0]>>4 == 4 && len(b) >= length:
 		source, _ = netip.AddrFromSlice(b[12:16])
 		destination, _ = netip.AddrFromSlice(b[16:20])
-		b = b[length:]
-	case b[0]>>4 == 6 && len(b) >= 40 && b[6] == protocolTCP:
+		protocol, b = b[9], b[length:]
+	case b[0]>>4 == 6 && len(b) >= 40:
 		source, _ = netip.AddrFromSlice(b[8:24])
 		destination, _ = netip.AddrFromSlice(b[24:40])
-		b = b[40:]
+		protocol, b = b[6], b[40:]
 	default:
 		return header{}, false
 	}
-	if len(b) < 14 {
+	if protocol == protocolICMP || protocol == protocolICMPv6 {
+		h.source, h.destination = netip.AddrPortFrom(source, 0), netip.AddrPortFrom(destination, 0)
+		h.unreachable = len(b) > 0 && (protocol == protocolICMP && b[0] == unreachable4 || protocol == protocolICMPv6 && b[0] == unreachable6)
+		return h, h.unreachable
+	}
+	if protocol != protocolTCP || len(b) < 14 {
 		return header{}, false
 	}
 	flags := b[13]
@@ -69,7 +82,7 @@ func edgesOf(s Scenario) edges {
 func (s Scenario) edge(side string) []netip.Prefix {
 	var list []netip.Prefix
 	for _, n := range s.Nodes {
-		if n.Name != side && n.Name != "nat-"+side {
+		if n.Name != side && sideOf(n.Name) != side {
 			continue
 		}
 		for _, i := range n.Interfaces {
@@ -126,13 +139,14 @@ func within(list []netip.Prefix, a netip.AddrPort) bool {
 // truth is what the lab knows of one trial.
 type truth struct {
 	sightings []sighting
-	outside   bool // the addresses in them are those on the internet
+	outside   bool      // the addresses in them are those on the internet
+	mappings  []Mapping // of all boxes
 }
 
 // firstSYN is a side's first opening packet to the other.
 func (t truth) firstSYN(side byte) (sighting, bool) {
 	for _, s := range t.sightings {
-		if s.from == side && s.header.syn && !s.header.ack {
+		if s.from == side && s.header.opens() {
 			return s, true
 		}
 	}
@@ -159,94 +173,12 @@ func (t truth) lateness() time.Duration {
 	return worst
 }
 
-// mispredicted says whether a side aimed all of its SYNs at ports that the
-// other's box never used, although both sent.
-func (t truth) mispredicted() bool {
-	used := map[byte]map[netip.AddrPort]bool{'a': {}, 'b': {}}
-	for _, s := range t.sightings {
-		if s.header.syn && !s.header.ack {
-			used[s.from][s.header.source] = true
-		}
+// sideOf is the side of a box: nat-a and nat-a-2 are A's.
+func sideOf(box string) string {
+	rest, ok := strings.CutPrefix(box, "nat-")
+	if !ok {
+		return ""
 	}
-	if len(used['a']) == 0 || len(used['b']) == 0 {
-		return false
-	}
-	return !t.aimedAt('a', used['b']) || !t.aimedAt('b', used['a'])
-}
-
-func (t truth) aimedAt(from byte, ports map[netip.AddrPort]bool) bool {
-	for _, s := range t.sightings {
-		if s.from == from && s.header.syn && !s.header.ack && ports[s.header.destination] {
-			return true
-		}
-	}
-	return false
-}
-
-// cause is why the meeting of two profiles failed, where that can be told
-// without the tool: by what the configuration forbids, then by what was seen.
-func (t truth) cause(c Config) *string {
-	word := ""
-	switch {
-	case !reachable(c.A, c.B):
-		word = "infeasible"
-	case c.A.Shared || c.B.Shared:
-		word = "no-hairpin"
-	case !t.sent() && probability(c) < hopeless:
-		word = "infeasible"
-	case t.outside && t.mispredicted():
-		word = "port-mispredicted"
-	case t.reset() && c.NoSync:
-		word = "clock-too-poor"
-	case t.reset():
-		word = "nat-reset"
-	default:
-		return nil
-	}
-	return &word
-}
-
-func (t truth) sent() bool {
-	_, a := t.firstSYN('a')
-	_, b := t.firstSYN('b')
-	return a || b
-}
-
-const (
-	hopeless      = 0.5   // below this chance, giving up without a SYN is right
-	defaultBudget = 100   // SYNs of a meeting that is not told otherwise
-	randomPorts   = 64512 // of netfilter's fully-random choice: 1024 to 65535
-)
-
-// probability is the best chance that the ports of two profiles meet when the
-// two sides together may send the budget: with one port known and m aimed at
-// from k, 1 − exp(−mk/N), best at m = k; with none known each pair meets with
-// 1/N².
-func probability(c Config) float64 {
-	n := float64(c.Budget)
-	if c.Budget == 0 {
-		n = defaultBudget
-	}
-	pairs := n * n / 4
-	switch a, b := c.A.Ports == PortsRandom, c.B.Ports == PortsRandom; {
-	case a && b:
-		return 1 - math.Exp(-pairs/randomPorts/randomPorts)
-	case a || b:
-		return 1 - math.Exp(-pairs/randomPorts)
-	}
-	return 1
-}
-
-// reset says whether a RST went from one side to the other before either had
-// an answer.
-func (t truth) reset() bool {
-	for _, s := range t.sightings {
-		if s.header.rst {
-			return true
-		}
-		if s.header.syn && s.header.ack {
-			return false
-		}
-	}
-	return false
+	side, _, _ := strings.Cut(rest, "-")
+	return side
 }

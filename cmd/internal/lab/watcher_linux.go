@@ -15,6 +15,16 @@ type watcher struct {
 	byID  map[uint64]int
 }
 
+func newWatcher(e edges) *watcher { return &watcher{edges: e, byID: map[uint64]int{}} }
+
+// forget drops what was seen, since another meeting begins.
+func (w *watcher) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seen = nil
+	clear(w.byID)
+}
+
 func (w *watcher) observe(p netlab.Passage) {
 	h, ok := parseHeader(p.Packet)
 	if !ok {

@@ -1,0 +1,179 @@
+package lab
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"tcppunch/captures"
+)
+
+// MatrixConfig says which profiles meet which, and how.
+type MatrixConfig struct {
+	Config   // of every meeting; A and B are chosen by the matrix
+	Profiles []Profile
+}
+
+// Matrix is what `lab matrix` prints: every unordered pair of profiles, each
+// profile with itself included.
+type Matrix struct {
+	Profiles []string      `json:"profiles"`
+	Delay    int64         `json:"delay_ns"`
+	Budget   int           `json:"budget"`
+	Cells    []MatrixCell  `json:"cells"`
+	Summary  MatrixSummary `json:"summary"`
+}
+
+// MatrixCell is one pair.
+type MatrixCell struct {
+	A        string  `json:"a"`
+	B        string  `json:"b"`
+	Expected float64 `json:"expected"` // probability to connect, by theory
+	Because  string  `json:"because"`  // what decides it, by theory
+	Timed    bool    `json:"timed"`    // microseconds may decide, so it ran with little beside it
+	Agrees   bool    `json:"agrees"`   // what was measured lies inside the 99 % interval around what was expected
+	Summary  Summary `json:"summary"`
+
+	// Shown is the exchange of one trial, of a failed one if there was one; nil
+	// where no SYN was captured. Failure is what the clients said of it.
+	Shown   *captures.Handshake `json:"-"`
+	Failure string              `json:"-"`
+}
+
+// MatrixSummary is the matrix in a few numbers.
+type MatrixSummary struct {
+	Cells       int        `json:"cells"`
+	Trials      int        `json:"trials"` // run, invalid ones included
+	Valid       int        `json:"valid"`
+	Rerun       float64    `json:"rerun"` // share of the trials that this machine was too slow for, and that were run again
+	Established int        `json:"established"`
+	Success     *float64   `json:"success"` // share of the valid trials, every pair alike
+	CI95        [2]float64 `json:"ci95"`
+
+	Weighted []Weighted `json:"weighted"` // by published prevalence
+
+	Certain          int      `json:"certain"`           // cells of which theory is sure: expected ≥ 0.99 or ≤ 0.01
+	CertainRight     int      `json:"certain_right"`     // of these, all trials ended so
+	Disagreements    []string `json:"disagreements"`     // cells that do not agree with theory
+	Brier            *float64 `json:"brier"`             // mean square of expected minus outcome
+	Diagnosed        int      `json:"diagnosed"`         // failures whose true cause is known
+	DiagnosisCorrect *float64 `json:"diagnosis_correct"` // share of them that the tool named
+
+	Confusion map[string]map[string]int `json:"confusion"` // true cause → the tool's cause → trials
+	Recall    map[string]float64        `json:"recall"`    // share of each true cause that the tool named
+	Took      int64                     `json:"took_ns"`
+}
+
+// Weighted is the success for a population of users: both sides drawn from it.
+type Weighted struct {
+	Population string     `json:"population"`
+	Covered    float64    `json:"covered"` // share of the pairs of its users that the matrix holds
+	Success    *float64   `json:"success"`
+	CI95       [2]float64 `json:"ci95"`
+}
+
+// pairs lists the unordered pairs of n profiles.
+func pairs(n int) [][2]int {
+	var list [][2]int
+	for i := range n {
+		for k := i; k < n; k++ {
+			list = append(list, [2]int{i, k})
+		}
+	}
+	return list
+}
+
+// timed says that two resetting sides make timing decide, so that what else
+// runs on this machine does.
+func timed(a, b Profile) bool {
+	return resets(a) && resets(b) && reachable(a, b) && !a.Shared && !b.Shared
+}
+
+// judge compares a cell's measurement with theory.
+func (c *MatrixCell) judge() {
+	interval := wilsonAt(float64(c.Summary.Established), float64(c.Summary.Valid), z99)
+	if c.Expected <= sureOf || c.Expected >= 1-sureOf {
+		c.Agrees = c.Summary.Established == int(math.Round(c.Expected))*c.Summary.Valid
+		return
+	}
+	c.Agrees = c.Expected >= interval[0] && c.Expected <= interval[1]
+}
+
+// sureOf is how far from 0 or 1 an expectation may be to be called certain.
+const sureOf = 0.01
+
+// summarize puts the cells together.
+func (m *Matrix) summarize(took time.Duration) {
+	s := MatrixSummary{Cells: len(m.Cells), Disagreements: []string{}, Confusion: map[string]map[string]int{}, Recall: map[string]float64{}, Took: int64(took)}
+	square := 0.0
+	for _, c := range m.Cells {
+		s.Trials += c.Summary.Trials
+		s.Valid += c.Summary.Valid
+		s.Established += c.Summary.Established
+		square += c.square()
+		if c.Expected <= sureOf || c.Expected >= 1-sureOf {
+			s.Certain++
+			if c.Agrees {
+				s.CertainRight++
+			}
+		}
+		if !c.Agrees {
+			s.Disagreements = append(s.Disagreements, c.A+" × "+c.B)
+		}
+		for truth, said := range c.Summary.Confusion {
+			for cause, n := range said {
+				addTo(s.Confusion, truth, cause, n)
+			}
+		}
+	}
+	s.Success, s.CI95 = share(s.Established, s.Valid), wilson(s.Established, s.Valid)
+	s.Rerun = float64(s.Trials-s.Valid) / float64(max(s.Trials, 1))
+	if s.Valid > 0 {
+		s.Brier = new(square / float64(s.Valid))
+	}
+	s.diagnose()
+	s.Weighted = m.weigh()
+	m.Summary = s
+}
+
+// square is the sum of the squares of expected minus outcome (Brier 1950).
+func (c MatrixCell) square() float64 {
+	k, n := float64(c.Summary.Established), float64(c.Summary.Valid)
+	return k*(1-c.Expected)*(1-c.Expected) + (n-k)*c.Expected*c.Expected
+}
+
+func (s *MatrixSummary) diagnose() {
+	correct := 0
+	for truth, said := range s.Confusion {
+		right, all := 0, 0
+		for cause, n := range said {
+			all += n
+			if sameCause(truth, cause) {
+				right += n
+			}
+		}
+		s.Recall[truth] = float64(right) / float64(all)
+		s.Diagnosed += all
+		correct += right
+	}
+	s.DiagnosisCorrect = share(correct, s.Diagnosed)
+}
+
+func addTo(m map[string]map[string]int, truth, cause string, n int) {
+	if m[truth] == nil {
+		m[truth] = map[string]int{}
+	}
+	m[truth][cause] += n
+}
+
+// indistinct are causes that no peer can tell apart without asking a third
+// party to dial: docs/lab.md says why.
+var indistinct = [][]string{{causeFiltered, causeBlocked}}
+
+// sameCause says whether the tool's cause is the true one, as far as a peer can
+// know.
+func sameCause(truth, said string) bool {
+	return truth == said || slices.ContainsFunc(indistinct, func(class []string) bool {
+		return slices.Contains(class, truth) && slices.Contains(class, said)
+	})
+}

@@ -1,0 +1,217 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"tcppunch/captures"
+)
+
+// mostReruns is how often a trial is run again because this machine was too
+// slow for it, or because a node crashed.
+const mostReruns = 10
+
+// RunMatrix lets every pair of profiles meet. Where timing decides, two meet at
+// a time, and only then the others, as many at a time as config.Parallel says,
+// fewer when this machine proves too slow. It must be called in the supervisor.
+// done, if not nil, is told of each cell that has ended, one at a time.
+func RunMatrix(ctx context.Context, config MatrixConfig, done func(MatrixCell)) (Matrix, error) {
+	started := time.Now()
+	m := &matrixRun{config: config, done: done}
+	list := pairs(len(config.Profiles))
+	m.cells = make([]MatrixCell, len(list))
+	ctx, m.stop = context.WithCancelCause(ctx)
+	defer m.stop(nil)
+	for _, timing := range []bool{true, false} {
+		g := newGate(max(config.Parallel, 1))
+		if timing {
+			g = newGate(min(config.Parallel, timedParallel))
+		}
+		m.all(ctx, g, list, timing)
+	}
+	if err := context.Cause(ctx); err != nil {
+		return Matrix{}, err
+	}
+	return m.matrix(time.Since(started)), nil
+}
+
+// timedParallel is how many meetings that timing decides run at a time.
+const timedParallel = 2
+
+type matrixRun struct {
+	config MatrixConfig
+	stop   context.CancelCauseFunc
+
+	mu    sync.Mutex
+	done  func(MatrixCell)
+	cells []MatrixCell
+}
+
+// all runs the cells of one kind.
+func (m *matrixRun) all(ctx context.Context, g *gate, list [][2]int, timing bool) {
+	var running sync.WaitGroup
+	for i, pair := range list {
+		c := m.config.Config
+		c.A, c.B = m.config.Profiles[pair[0]], m.config.Profiles[pair[1]]
+		if timed(c.A, c.B) != timing || ctx.Err() != nil {
+			continue
+		}
+		g.enter()
+		running.Go(func() {
+			defer g.leave()
+			cell, err := runCell(ctx, c, g.narrow)
+			if err != nil {
+				if crash, ok := errors.AsType[*Crash](err); ok {
+					crash.Node = fmt.Sprintf("%s × %s: %s", c.A.Name, c.B.Name, crash.Node)
+				}
+				m.stop(fmt.Errorf("%s × %s: %w", c.A.Name, c.B.Name, err))
+				return
+			}
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.cells[i] = cell
+			if m.done != nil {
+				m.done(cell)
+			}
+		})
+	}
+	running.Wait()
+}
+
+func (m *matrixRun) matrix(took time.Duration) Matrix {
+	x := Matrix{Delay: int64(m.config.Delay), Budget: termsOf(m.config.Config).Budget, Cells: m.cells}
+	for _, p := range m.config.Profiles {
+		x.Profiles = append(x.Profiles, p.Name)
+	}
+	x.summarize(took)
+	return x
+}
+
+// runCell lets one pair meet in one network. slow is told when this machine was
+// too slow for a trial.
+func runCell(ctx context.Context, c Config, slow func()) (result MatrixCell, err error) {
+	dir, err := os.MkdirTemp(os.Getenv(envDirectory), "cell-")
+	if err != nil {
+		return result, fmt.Errorf("make temporary directory: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	theory := Expect(c.A, c.B, termsOf(c))
+	result = MatrixCell{A: c.A.Name, B: c.B.Name, Expected: theory.Probability, Because: theory.Because, Timed: timed(c.A, c.B)}
+	lab, err := newCell(ctx, c, dir)
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, lab.close()) }()
+	var trials []Trial
+	for valid, reruns := 0, 0; valid < c.Trials; {
+		t, err := lab.once(ctx, &result)
+		if err != nil {
+			return result, err
+		}
+		trials = append(trials, t)
+		if t.Valid {
+			valid++
+			continue
+		}
+		slow()
+		if reruns++; reruns > mostReruns {
+			return result, fmt.Errorf("this machine was too slow %d times: %s", reruns, *t.InvalidReason)
+		}
+	}
+	result.Summary = Summarize(trials)
+	result.judge()
+	return result, nil
+}
+
+// once runs one trial, and keeps its exchange if it is the first to be shown.
+func (c *cell) once(ctx context.Context, result *MatrixCell) (Trial, error) {
+	t, err := c.newTrial()
+	if err != nil {
+		return Trial{}, err
+	}
+	defer t.close()
+	r, err := t.meet(ctx)
+	if err != nil {
+		return r, err
+	}
+	if first := c.began == 1; first || !r.Established && result.Failure == "" {
+		result.Shown = t.exchange()
+		if !r.Established {
+			result.Failure = explanationOf(r)
+		}
+	}
+	r.MeetA, r.MeetB, r.Mappings = nil, nil, nil
+	return r, nil
+}
+
+// exchange is what both clients captured of each other.
+func (t *trial) exchange() *captures.Handshake {
+	var sources []captures.Source
+	for _, v := range []struct{ file, name string }{{"a.pcapng", "client a"}, {"b.pcapng", "client b"}} {
+		f, err := os.Open(t.file(v.file))
+		if err != nil {
+			continue // that side sent nothing
+		}
+		defer f.Close()
+		sources = append(sources, captures.Source{Name: v.name, Reader: f})
+	}
+	if len(sources) == 0 {
+		return nil
+	}
+	all, err := captures.Analyze(sources, captures.Filter{})
+	if err != nil {
+		return nil
+	}
+	var best *captures.Handshake
+	for i, h := range all.Handshakes {
+		stands := h.Established != nil && *h.Established
+		if best == nil || stands {
+			best = &all.Handshakes[i]
+		}
+		if stands {
+			break
+		}
+	}
+	return best
+}
+
+// gate lets so many in at a time.
+type gate struct {
+	mu     sync.Mutex
+	change *sync.Cond
+	width  int
+	inside int
+}
+
+func newGate(width int) *gate {
+	g := &gate{width: width}
+	g.change = sync.NewCond(&g.mu)
+	return g
+}
+
+func (g *gate) enter() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.inside >= g.width {
+		g.change.Wait()
+	}
+	g.inside++
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inside--
+	g.change.Signal()
+}
+
+// narrow lets one less in from now on, but never less than two.
+func (g *gate) narrow() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.width = max(g.width-1, min(2, g.width))
+}
