@@ -18,22 +18,29 @@ type vote struct {
 // fusion is what several votes say together.
 type fusion struct {
 	value, bound, uncertainty time.Duration
-	weights                   []float64     // of the votes; they sum up to 1
-	shift                     time.Duration // of value against the weighted mean
+	weights                   []float64 // of the votes; they sum up to 1
 }
 
-// fuse weighs votes of which all are believed. The truth lies in common.
+// fuse weighs votes that have a point in common. The truth lies where a
+// majority of them say.
 //
 // The error of an offset is at most half of the delay and in practice a share
 // of it, which differs from path to path, so that a weight of 1/δ² is that of
 // the least variance. How large the share is on these paths is learnt from how
 // far the votes lie apart.
-func fuse(votes []vote, common interval) fusion {
+func fuse(votes []vote) fusion {
 	f := fusion{weights: weigh(votes)}
+	intervals := make([]interval, len(votes))
+	for i, v := range votes {
+		intervals[i] = v.interval
+	}
+	certain := majority(intervals)
+	if certain.low > certain.high { // there is none
+		certain = hull(intervals)
+	}
 	mean := weighted(f.weights, func(i int) time.Duration { return votes[i].value })
-	f.value = min(max(mean, common.low), common.high)
-	f.shift = f.value - mean
-	f.bound = max(common.high-f.value, f.value-common.low)
+	f.value = min(max(mean, certain.low), certain.high)
+	f.bound = max(certain.high-f.value, f.value-certain.low)
 	f.uncertainty = min(f.bound, spread(votes, f.weights, mean))
 	return f
 }

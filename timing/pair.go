@@ -138,7 +138,7 @@ func compare(low, high []Offset) (comparison, bool) {
 		c.difference.Used = append(c.difference.Used, s.low.Name)
 		votes = append(votes, s.vote)
 	}
-	f := fuse(votes, common)
+	f := fuse(votes)
 	c.weights = f.weights
 	c.difference.Offset, c.difference.Bound, c.difference.Uncertainty = f.value, f.bound, f.uncertainty
 	if !ok {
@@ -179,14 +179,15 @@ func credible(list []Offset) []Offset {
 	return slices.CompactFunc(list, func(a, b Offset) bool { return a.Name == b.Name })
 }
 
-// voteOf: the distance is the sum of both delays, or twice the sum of the
-// bounds where age or coarse clocks have made those larger.
+// voteOf: the errors of the two paths are independent, so that their squares
+// add up. Where age or coarse clocks have made the bounds larger than half of
+// the delays those count.
 func voteOf(low, high Offset) vote {
 	value, bound := low.Offset-high.Offset, low.Bound+high.Bound
 	return vote{
 		value:       value,
 		interval:    interval{value - bound, value + bound},
-		distance:    max(low.Delay+high.Delay, 2*bound),
+		distance:    2 * rootSumOfSquares(low.Bound, high.Bound),
 		uncertainty: min(bound, rootSumOfSquares(low.usual(), high.usual())),
 	}
 }

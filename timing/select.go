@@ -4,23 +4,22 @@ import (
 	"cmp"
 	"errors"
 	"math"
-	"slices"
 	"time"
 )
 
 // judge turns the servers' answers into an estimate at now. It is pure.
 func judge(answers []answer, now Instant) (Estimate, error) {
 	e := Estimate{At: now, Servers: make([]Server, len(answers))}
-	best := make([]*Sample, len(answers))
-	var intervals []interval
+	said := make([]*filtered, len(answers))
 	for i, a := range answers {
-		best[i] = leastBound(a, now)
-		e.Servers[i] = describe(a, best[i], now)
+		said[i] = believed(a, now)
+		e.Servers[i] = describe(a, said[i], now)
 	}
-	e.keepApart(answers, best)
-	for _, s := range best {
-		if s != nil {
-			intervals = append(intervals, intervalOf(*s, now))
+	e.keepApart(answers, said)
+	var intervals []interval
+	for _, f := range said {
+		if f != nil {
+			intervals = append(intervals, f.interval())
 		}
 	}
 	if len(intervals) == 0 {
@@ -32,44 +31,43 @@ func judge(answers []answer, now Instant) (Estimate, error) {
 	}
 	nearest := -1
 	var votes []vote
-	for i, s := range best {
+	for i, f := range said {
 		switch {
-		case s == nil:
+		case f == nil:
 			continue
-		case !intervalOf(*s, now).overlaps(common):
+		case !f.interval().overlaps(common):
 			e.Servers[i].Verdict = Falseticker
 			continue
 		}
 		e.Servers[i].Verdict = Truechimer
-		votes = append(votes, survivor(answers[i].samples, *s, now))
-		if nearest < 0 || s.RootDistance(now) < best[nearest].RootDistance(now) {
+		votes = append(votes, f.survivor())
+		if nearest < 0 || f.rootDistance() < said[nearest].rootDistance() {
 			nearest = i
 		}
 	}
-	e.fill(votes, common, answers[nearest], *best[nearest])
+	e.fill(votes, answers[nearest], said[nearest].best)
 	return e, nil
 }
 
-// keepApart takes the smaller of two groups of servers out of best that count
+// keepApart takes the smaller of two groups of servers out of said that count
 // leap seconds differently.
-func (e *Estimate) keepApart(answers []answer, best []*Sample) {
-	other := otherTimescale(answers, best)
+func (e *Estimate) keepApart(answers []answer, said []*filtered) {
+	other := otherTimescale(answers, said)
 	for i, a := range answers {
-		if best[i] != nil && a.leap.is(other) {
-			best[i] = nil
+		if said[i] != nil && a.leap.is(other) {
+			said[i] = nil
 			e.Servers[i].Verdict, e.Servers[i].Error = other, new(other.explanation())
 		}
 	}
 }
 
-// leastBound is the sample to believe, or nil: none may be believed of a
-// server that wants no requests at all.
-func leastBound(a answer, now Instant) *Sample {
+// believed is what a server says, or nil: none may be believed that wants no
+// requests at all.
+func believed(a answer, now Instant) *filtered {
 	if verdictOf(a.err) == KissOfDeath && !isRate(a.err) || len(a.samples) == 0 {
 		return nil
 	}
-	s := slices.MinFunc(a.samples, func(s, t Sample) int { return cmp.Compare(s.Bound(now), t.Bound(now)) })
-	return &s
+	return new(filter(a.samples, now))
 }
 
 func isRate(err error) bool {
@@ -77,25 +75,25 @@ func isRate(err error) bool {
 	return errors.As(err, &kiss) && kiss.Code == "RATE"
 }
 
-// describe fills in all but the verdict of a server that gave a sample.
-func describe(a answer, best *Sample, now Instant) Server {
+// describe fills in all but the verdict of a server that said something.
+func describe(a answer, said *filtered, now Instant) Server {
 	s := Server{Address: a.name, Name: a.name, Samples: len(a.samples)}
 	if a.err != nil {
 		text := a.err.Error()
 		s.Error = &text
 	}
-	if best == nil {
+	if said == nil {
 		s.Verdict = verdictOf(a.err)
 		return s
 	}
+	best := said.best
 	s.Address = cmp.Or(best.Server, a.name)
 	if best.Stratum != 0 { // a coordinator does not tell
 		s.Stratum = new(best.Stratum)
 	}
-	s.Offset, s.Bound = new(best.Offset()), new(best.Bound(now))
-	s.Delay, s.RootDistance = new(best.Delay()), new(best.RootDistance(now))
+	s.Offset, s.Bound, s.Uncertainty = new(said.offset), new(said.bound), new(said.uncertainty)
+	s.Delay, s.RootDistance = new(best.Delay()), new(said.rootDistance())
 	s.Age = new(now.Sub(best.Destination))
-	s.Uncertainty = new(uncertainty(a.samples, *best, now))
 	return s
 }
 
@@ -112,8 +110,8 @@ func verdictOf(err error) Verdict {
 
 // fill computes the estimate from the survivors of the selection, of which the
 // nearest is the one with the least root distance.
-func (e *Estimate) fill(votes []vote, common interval, nearest answer, best Sample) {
-	f := fuse(votes, common)
+func (e *Estimate) fill(votes []vote, nearest answer, best Sample) {
+	f := fuse(votes)
 	e.Offset, e.Bound, e.Uncertainty = f.value, f.bound, f.uncertainty
 	e.Delay = best.Delay()
 	e.Jitter = jitter(nearest.samples, best)
@@ -123,69 +121,13 @@ func (e *Estimate) fill(votes []vote, common interval, nearest answer, best Samp
 // survivor is a truechimer's vote on the reference time, which its own error
 // is a part of. RFC 5905 section 11.2.3 weighs survivors by 1/λ; 1/λ² has the
 // least variance where errors are in proportion to λ.
-func survivor(samples []Sample, best Sample, now Instant) vote {
+func (f filtered) survivor() vote {
 	return vote{
-		value:       best.Offset(),
-		interval:    intervalOf(best, now),
-		distance:    2 * best.RootDistance(now),
-		uncertainty: rootSumOfSquares(uncertainty(samples, best, now), best.RootDispersion, best.RootDelay/asymmetryShare),
+		value:       f.offset,
+		interval:    f.interval(),
+		distance:    2 * f.rootDistance(),
+		uncertainty: rootSumOfSquares(f.uncertainty, f.best.RootDispersion, f.best.RootDelay/asymmetryShare),
 	}
-}
-
-// The usual asymmetry of paths: one of which one way takes more than 5/8 of
-// the round trip is taken to be rarer than 1 %, which errs by 1/8 of the
-// delay. A single sample may have waited on one way only; that errs by 1/4.
-const (
-	asymmetryShare = 8
-	singleShare    = 4
-)
-
-// scatterShare over the number of samples is the share of the offsets' scatter
-// that is left in the quickest sample, in 99 %: with waiting times that are
-// exponentially distributed both ways.
-const scatterShare = 3
-
-// How unequally the two hosts may handle a message, in 99 %: what it takes to
-// send one, and to wake a program where the kernel did not stamp the arrival.
-const (
-	sending = 5 * time.Microsecond
-	waking  = 50 * time.Microsecond
-)
-
-func (s Sample) handling() time.Duration {
-	if s.Stamped {
-		return sending
-	}
-	return waking
-}
-
-// uncertainty of best against the server's clock, in 99 %: the usual asymmetry
-// of paths, what is left of the waiting, the hosts' handling, drift and the
-// readings' precision.
-func uncertainty(samples []Sample, best Sample, now Instant) time.Duration {
-	bound, delay := best.Bound(now), max(best.Delay(), 0)
-	rest := bound - delay/2 // precision and drift
-	if len(samples) < 2 {
-		return min(bound, rootSumOfSquares(delay/singleShare, best.handling(), rest))
-	}
-	left := scatter(samples, best) * scatterShare / time.Duration(len(samples))
-	return min(bound, rootSumOfSquares(delay/asymmetryShare, left, best.handling(), rest))
-}
-
-// scatter is the median of the offsets' distances to the best one. Unlike the
-// jitter it does not grow with a few samples that waited long.
-func scatter(samples []Sample, best Sample) time.Duration {
-	var list []time.Duration
-	for _, s := range samples {
-		if s != best {
-			list = append(list, (s.Offset() - best.Offset()).Abs())
-		}
-	}
-	if len(list) == 0 {
-		return 0
-	}
-	slices.Sort(list)
-	return list[len(list)/2]
 }
 
 // jitter is ψ of RFC 5905 section 10: the root mean square of the offsets'
@@ -205,10 +147,6 @@ func jitter(samples []Sample, best Sample) *time.Duration {
 // interval is where a server says that the true offset lies.
 type interval struct{ low, high time.Duration }
 
-func intervalOf(s Sample, now Instant) interval {
-	return interval{s.Offset() - s.RootDistance(now), s.Offset() + s.RootDistance(now)}
-}
-
 func (i interval) overlaps(j interval) bool { return i.low <= j.high && j.low <= i.high }
 
 // intersect finds the smallest interval that holds a point of as many
@@ -219,15 +157,43 @@ func intersect(list []interval) (interval, bool) {
 	var common interval
 	most := 0
 	for _, a := range list {
-		n, high := 0, time.Duration(math.MaxInt64)
-		for _, b := range list {
-			if b.low <= a.low && a.low <= b.high {
-				n, high = n+1, min(high, b.high)
-			}
-		}
+		n, high := cover(list, a.low)
 		if n > most {
 			most, common = n, interval{a.low, high}
 		}
 	}
 	return common, 2*most > len(list)
+}
+
+// cover tells how many intervals hold a point, and where the first of them
+// ends.
+func cover(list []interval, point time.Duration) (n int, end time.Duration) {
+	end = math.MaxInt64
+	for _, b := range list {
+		if b.low <= point && point <= b.high {
+			n, end = n+1, min(end, b.high)
+		}
+	}
+	return n, end
+}
+
+// majority is the hull of all points that a majority of the intervals hold.
+// The truth is there as long as a majority tells it. It need not lie in the
+// smaller interval that intersect finds: a liar whose interval just touches
+// the others makes that as small as it likes.
+func majority(list []interval) interval {
+	held := func(point time.Duration) bool {
+		n, _ := cover(list, point)
+		return 2*n > len(list)
+	}
+	all := interval{math.MaxInt64, math.MinInt64}
+	for _, a := range list {
+		if held(a.low) {
+			all.low = min(all.low, a.low)
+		}
+		if held(a.high) {
+			all.high = max(all.high, a.high)
+		}
+	}
+	return all
 }

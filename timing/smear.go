@@ -60,11 +60,11 @@ const smearReference = 254
 // otherTimescale names the verdict of the smaller of the two groups of servers
 // that answered and must not be mixed, or VerdictUnknown where there is but
 // one group. UTC wins a tie.
-func otherTimescale(answers []answer, best []*Sample) Verdict {
+func otherTimescale(answers []answer, said []*filtered) Verdict {
 	var stepped, smeared int
 	for i, a := range answers {
 		switch {
-		case best[i] == nil:
+		case said[i] == nil:
 		case a.leap == leapStepped:
 			stepped++
 		case a.leap == leapSmeared:

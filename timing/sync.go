@@ -105,11 +105,12 @@ func ask(ctx context.Context, s Source, samples int, spacing time.Duration) answ
 		if final(err) || lost == lossesAllowed {
 			return a
 		}
+		limit := moreSamples * samples
 		if p, ok := s.(paced); ok {
 			n, d := p.pace()
-			samples, spacing = min(samples, n), max(spacing, d)
+			samples, limit, spacing = min(samples, n), min(limit, n), max(spacing, d)
 		}
-		if asked >= samples && len(a.samples) > 0 || asked >= max(samples, lossesAllowed) {
+		if asked >= samples && (len(a.samples) > 0 || asked >= lossesAllowed) && (asked >= limit || !worthMore(a.samples)) {
 			return a
 		}
 		if err := waitTimer(ctx, Now().Add(spacing)); err != nil {
@@ -117,6 +118,25 @@ func ask(ctx context.Context, s Source, samples int, spacing time.Duration) answ
 			return a
 		}
 	}
+}
+
+// Where what is left of the waiting outweighs what more samples cannot mend, a
+// server is asked up to moreSamples times as often, for moreTime in all.
+const (
+	moreSamples = 4
+	moreTime    = time.Second
+)
+
+// worthMore reports whether the samples' waiting hides more of the offset than
+// a quarter of what the path's asymmetry and the hosts' handling do.
+func worthMore(samples []Sample) bool {
+	if len(samples) < 2 {
+		return false
+	}
+	last := samples[len(samples)-1].Destination
+	f := filter(samples, last)
+	delay := 2 * f.bound
+	return last.Sub(samples[0].Destination) < moreTime && 4*waiting(samples, delay) > delay/asymmetryShare+waking
 }
 
 // final tells errors after which a server must not be asked again.
