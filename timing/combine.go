@@ -81,7 +81,9 @@ func weighted(weights []float64, value func(int) time.Duration) time.Duration {
 
 // The prior of spread: what the votes say of themselves counts as much as
 // priorServers more servers would, and this share of their variances is taken
-// to be common to all of them, as that of an access line is.
+// to be common to all of them, as that of an access line is. The access line is
+// a part of the shortest path too, so that the least uncertain vote says how
+// much it can be.
 const (
 	priorServers = 3
 	commonShare  = 0.2
@@ -92,16 +94,17 @@ const (
 // distribution whose variance has an inverse χ² prior (Gelman et al., Bayesian
 // Data Analysis, section 2.6). A single vote is as uncertain as it says.
 func spread(votes []vote, weights []float64, mean time.Duration) time.Duration {
-	var chi2, variance, linear float64
+	var chi2, variance float64
+	common := math.Inf(1)
 	for i, v := range votes {
 		u := float64(max(v.uncertainty, 1))
 		r := float64(v.value-mean) * normal99 / u
 		chi2 += float64(r * r)
 		wu := float64(weights[i] * u)
 		variance += float64(wu * wu)
-		linear += wu
+		common = min(common, u)
 	}
-	single := math.Sqrt(float64((1-commonShare)*variance) + float64(commonShare*float64(linear*linear)))
+	single := math.Sqrt(float64((1-commonShare)*variance) + float64(commonShare*float64(common*common)))
 	if len(votes) == 1 {
 		return time.Duration(math.Ceil(single))
 	}

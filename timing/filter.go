@@ -94,12 +94,12 @@ func (s Sample) handling() time.Duration {
 	return waking
 }
 
-// The prior of waiting: two more samples that waited 1/32 of the round trip on
+// The prior of waiting: two more samples that waited 1/64 of the round trip on
 // either way. It keeps two samples that happen to agree from proving that
 // nothing ever waits.
 const (
 	priorWaits = 2
-	waitShare  = 32
+	waitShare  = 64
 )
 
 // waiting is how far, in 99 %, the waiting left in the quickest request and

@@ -5,13 +5,15 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 )
 
-// percentile of durations, nearest rank.
-func percentile(list []time.Duration, share float64) time.Duration {
+// percentile is that by nearest rank.
+func percentile[T cmp.Ordered](list []T, share float64) T {
 	sorted := slices.Sorted(slices.Values(list))
 	return sorted[min(int(share*float64(len(sorted))), len(sorted)-1)]
 }
@@ -93,59 +95,93 @@ func ended(answers []answer) Instant {
 	return last
 }
 
-// figures are what the test holds the estimator to.
+// figures are what the tests hold the estimator to.
 type figures struct {
 	p95, limit, rival, bound time.Duration
-	better                   float64 // than the other method, at p95
+	better, reachable        float64 // than the other method at p95: the estimator, and the limit
 	padding                  float64 // median uncertainty, by the error's p95
 	covered                  float64 // share of truths inside the uncertainty
 }
 
 func (o *outcome) figures() figures {
-	f := figures{p95: percentile(o.errors, .95), limit: percentile(o.limits, .95), bound: percentile(o.bounds, .5)}
-	f.rival = min(percentile(o.pooled, .95), percentile(o.median, .95))
-	f.better = float64(f.rival) / float64(f.p95)
+	f := figures{p95: percentile(o.errors, .95), limit: percentile(o.limits, .95), bound: percentile(o.bounds, .5), rival: percentile(o.rival(), .95)}
+	f.better, f.reachable = float64(f.rival)/float64(f.p95), float64(f.rival)/float64(f.limit)
 	f.padding = float64(percentile(o.uncertainties, .5)) / float64(f.p95)
 	f.covered = 1 - float64(o.outOfUncertainty)/float64(len(o.errors))
 	return f
 }
 
+// rival is the kinder form of the other method on these paths.
+func (o *outcome) rival() []time.Duration {
+	if percentile(o.pooled, .95) < percentile(o.median, .95) {
+		return o.pooled
+	}
+	return o.median
+}
+
+// simulated are the sets of networks, each with its seed.
+var simulated = []struct {
+	name     string
+	seed     uint64
+	networks []network
+}{{"tuned", tunedSeed, tuned}, {"held-out", heldOutSeed, heldOut}}
+
 func TestPairDifferenceIsPreciseAndItsErrorHonest(t *testing.T) {
-	for _, set := range []struct {
-		name     string
-		seed     uint64
-		networks []network
-	}{{"tuned", 5905, tuned}, {"held out", 1059, heldOut}} {
+	for _, set := range simulated {
 		for _, n := range set.networks {
 			t.Run(set.name+"/"+n.name, func(t *testing.T) {
 				t.Parallel()
-				assess(t, n, set.seed)
+				r := rand.New(rand.NewPCG(set.seed, 0))
+				var o outcome
+				for range pairsOf(t) {
+					if err := o.add(n.trial(r)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				hold(t, n, &o)
 			})
 		}
 	}
 }
 
-const trials = 2000
+// pairsVariable asks for more pairs of each network than an ordinary test.
+const pairsVariable = "TCPPUNCH_TIMING_PAIRS"
 
-func assess(t *testing.T, n network, seed uint64) {
-	r := rand.New(rand.NewPCG(seed, 0))
-	var o outcome
-	for range trials {
-		if err := o.add(n.trial(r)); err != nil {
-			t.Fatal(err)
-		}
+func pairsOf(t *testing.T) int {
+	if n, err := strconv.Atoi(os.Getenv(pairsVariable)); err == nil && n > 0 {
+		return n
 	}
+	return 1000
+}
+
+// reached is how near to the limit of what any weighing of the servers can do
+// the estimator must come where that limit is below four times better.
+const reached = 1.1
+
+// hold holds the outcomes on a network to what the estimator promises.
+func hold(t *testing.T, n network, o *outcome) {
+	t.Helper()
 	f := o.figures()
-	t.Logf("| %s | %v | %v | %v | %.1f | %.1f | %v | %.2f | %.2f |", n.name, f.p95.Round(us), f.limit.Round(us), f.rival.Round(us), f.better, float64(f.rival)/float64(f.limit), f.bound.Round(us), f.padding, f.covered*100)
+	t.Logf("| %s | %v | %v | %v | %.1f | %.1f | %v | %.2f | %.2f |", n.name, brief(f.rival), brief(f.limit), brief(f.p95), f.reachable, f.better, brief(f.bound), f.padding, f.covered*100)
 	if o.outOfBound > 0 {
-		t.Errorf("%d of %d truths lie outside of the certain bound", o.outOfBound, trials)
+		t.Errorf("%d of %d truths lie outside of the certain bound", o.outOfBound, len(o.errors))
 	}
-	if f.covered < .99 {
-		t.Errorf("the truth lies inside the uncertainty in %.2f %%, want 99 %%", f.covered*100)
+	if f.better < 4 && float64(f.p95) > reached*float64(f.limit) {
+		t.Errorf("error p95 %v: %.1f times better than averaging arrivals, where paths without waiting allow %.1f", f.p95, f.better, f.reachable)
+	}
+	if least := cmp.Or(n.covered, .99); f.covered < least {
+		t.Errorf("the truth lies inside the uncertainty in %.2f %%, want %.0f %%", f.covered*100, least*100)
 	}
 	if f.padding > 3 {
 		t.Errorf("the uncertainty is %.2f times the error's p95, want at most 3", f.padding)
 	}
+}
+
+func brief(d time.Duration) time.Duration {
+	if d > ms {
+		return d.Round(10 * us)
+	}
+	return d.Round(us)
 }
 
 func BenchmarkJudge(b *testing.B) {
