@@ -21,22 +21,24 @@ type fusion struct {
 	weights                   []float64 // of the votes; they sum up to 1
 }
 
-// fuse weighs votes that have a point in common. The truth lies where a
-// majority of them say.
+// fuse weighs the votes that are believed, out of servers that said all these
+// intervals. As long as a majority of the servers tell the truth it lies where
+// a majority of the intervals do. That of the votes counts too, so that
+// an obvious liar changes nothing.
 //
 // The error of an offset is at most half of the delay and in practice a share
 // of it, which differs from path to path, so that a weight of 1/δ² is that of
 // the least variance. How large the share is on these paths is learnt from how
 // far the votes lie apart.
-func fuse(votes []vote) fusion {
+func fuse(votes []vote, all []interval) fusion {
 	f := fusion{weights: weigh(votes)}
-	intervals := make([]interval, len(votes))
+	believed := make([]interval, len(votes))
 	for i, v := range votes {
-		intervals[i] = v.interval
+		believed[i] = v.interval
 	}
-	certain := majority(intervals)
+	certain := hull([]interval{majority(all), majority(believed)})
 	if certain.low > certain.high { // there is none
-		certain = hull(intervals)
+		certain = hull(believed)
 	}
 	mean := weighted(f.weights, func(i int) time.Duration { return votes[i].value })
 	f.value = min(max(mean, certain.low), certain.high)

@@ -138,7 +138,7 @@ func compare(low, high []Offset) (comparison, bool) {
 		c.difference.Used = append(c.difference.Used, s.low.Name)
 		votes = append(votes, s.vote)
 	}
-	f := fuse(votes)
+	f := fuse(votes, intervals)
 	c.weights = f.weights
 	c.difference.Offset, c.difference.Bound, c.difference.Uncertainty = f.value, f.bound, f.uncertainty
 	if !ok {

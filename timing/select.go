@@ -45,7 +45,7 @@ func judge(answers []answer, now Instant) (Estimate, error) {
 			nearest = i
 		}
 	}
-	e.fill(votes, answers[nearest], said[nearest].best)
+	e.fill(votes, intervals, answers[nearest], said[nearest].best)
 	return e, nil
 }
 
@@ -110,8 +110,8 @@ func verdictOf(err error) Verdict {
 
 // fill computes the estimate from the survivors of the selection, of which the
 // nearest is the one with the least root distance.
-func (e *Estimate) fill(votes []vote, nearest answer, best Sample) {
-	f := fuse(votes)
+func (e *Estimate) fill(votes []vote, all []interval, nearest answer, best Sample) {
+	f := fuse(votes, all)
 	e.Offset, e.Bound, e.Uncertainty = f.value, f.bound, f.uncertainty
 	e.Delay = best.Delay()
 	e.Jitter = jitter(nearest.samples, best)
