@@ -60,10 +60,10 @@ type Server struct {
 	Address      string         `json:"address"` // that answered, or else the name
 	Name         string         `json:"name"`    // as the user wrote it
 	Stratum      *int           `json:"stratum"`
-	Offset       *time.Duration `json:"offset_ns"`        // θ of the sample with the least delay
+	Offset       *time.Duration `json:"offset_ns"`        // θ, from the quickest request and the quickest reply
 	Bound        *time.Duration `json:"bound_ns"`         // of Offset, against the server's clock
 	Uncertainty  *time.Duration `json:"uncertainty_ns"`   // of Offset, against the server's clock, in 99 %
-	Delay        *time.Duration `json:"delay_ns"`         // δ of that sample
+	Delay        *time.Duration `json:"delay_ns"`         // δ of the sample with the least bound
 	RootDistance *time.Duration `json:"root_distance_ns"` // λ: Bound and the server's own error
 	Age          *time.Duration `json:"age_ns"`           // of that sample, longer if it comes from a Cache
 	Samples      int            `json:"samples"`          // that were valid
@@ -76,7 +76,7 @@ type Server struct {
 // majority of the servers tell it, and within ±Uncertainty in 99 %.
 type Estimate struct {
 	Offset       time.Duration  `json:"offset_ns"`
-	Bound        time.Duration  `json:"bound_ns"`       // at At: where the truechimers' intervals of ± λ overlap
+	Bound        time.Duration  `json:"bound_ns"`       // at At: where a majority of the servers' intervals of ± λ overlap
 	Uncertainty  time.Duration  `json:"uncertainty_ns"` // at At
 	Delay        time.Duration  `json:"delay_ns"`       // δ of the nearest truechimer's best sample
 	Jitter       *time.Duration `json:"jitter_ns"`      // ψ of RFC 5905 section 10, of the same server; nil with one sample

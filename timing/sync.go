@@ -31,11 +31,13 @@ type paced interface {
 }
 
 // Sync asks all sources in parallel, each for a number of samples that far
-// apart, and judges them: of each server the sample with the least bound
-// counts (after the clock filter of RFC 5905 section 10), the intersection of
-// section 11.2.1 names the falsetickers, and the rest are combined. The servers stand in the estimate in
-// the order of the sources, also with an error, which wraps ErrNoAnswer,
-// ErrNoMajority or the error of ctx.
+// apart, and judges them: of each server the quickest request and the quickest
+// reply count, the intersection of RFC 5905 section 11.2.1 names the
+// falsetickers, and the rest are combined. Where queues hide the offset it
+// takes up to four times as many samples, for a second at most; of public
+// servers never more than two. The servers stand in the estimate in the order
+// of the sources, also with an error, which wraps ErrNoAnswer, ErrNoMajority or
+// the error of ctx.
 //
 // What was measured before a suspension of the machine is worth nothing: Sync
 // starts again, once.
