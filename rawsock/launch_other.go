@@ -17,6 +17,9 @@ func (*Launchpad) Privileges() Privileges { return Privileges{} }
 // Launch always fails with errors.ErrUnsupported.
 func (*Launchpad) Launch(context.Context, int64, []Shot) ([]Fired, error) { return nil, errPlatform }
 
+// Glance sees nothing.
+func (*Launchpad) Glance() int64 { return 0 }
+
 // Close does nothing.
 func (*Launchpad) Close() error { return nil }
 

@@ -63,6 +63,8 @@ func (l launchpad) Launch(ctx context.Context, at timing.Instant, shots []punch.
 	return fired, err
 }
 
+func (l launchpad) Glance() timing.Instant { return timing.Instant(l.Launchpad.Glance()) }
+
 // Tap captures the headers of the meeting's own flow, on the interface that
 // holds its addresses.
 func (n network) Tap(local []netip.AddrPort) (punch.Tap, error) {

@@ -18,6 +18,11 @@ func BenchBurst(context.Context, BurstConfig) (BurstDocument, error) {
 	return BurstDocument{}, errPlatform
 }
 
+// BenchSameHost needs Linux.
+func BenchSameHost(context.Context, SameHostConfig, func(string)) (SameHostDocument, error) {
+	return SameHostDocument{}, errPlatform
+}
+
 // BareBurst needs Linux.
 func BareBurst(_, _ netip.AddrPort, _ int) (time.Duration, error) { return 0, errPlatform }
 

@@ -51,6 +51,9 @@ type Launchpad interface {
 	// Launch lets one SYN of each shot leave at an instant, as precisely as the
 	// system allows. The error is that of ctx; each shot has its own.
 	Launch(ctx context.Context, at timing.Instant, shots []Shot) ([]Fired, error)
+	// Glance waits for a moment, at most milliseconds, for a SYN of the last
+	// Launch to have made a connection, and says when one had; 0 for none.
+	Glance() timing.Instant
 	// Step says how far the system let the thread be prepared.
 	Step() string
 	Close() error

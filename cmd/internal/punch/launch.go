@@ -106,7 +106,7 @@ func (m *meeting) firstAndRace(ctx context.Context, p plan, runners []*runner) (
 	if err := m.fire(ctx, p, pad, at, first...); err != nil {
 		return nil, errors.Join(err, pad.Close())
 	}
-	m.glance(first)
+	m.glance(pad, first)
 	won := make(chan *nominated, 1)
 	go func() { won <- m.race(ctx, p, runners) }()
 	if err := pad.Close(); err != nil {
@@ -117,19 +117,18 @@ func (m *meeting) firstAndRace(ctx context.Context, p plan, runners []*runner) (
 
 // glance looks for connections that stand at once, as they do between two hosts
 // on one wire: it takes longer to give the thread back and to wake another one.
-func (m *meeting) glance(runners []*runner) {
-	for until := timing.Now().Add(glanceFor); timing.Now() < until; {
-		for _, r := range runners {
-			if r.failure == nil && r.socket.Established() {
-				r.stood = timing.Now()
-				m.stands.Store(true)
-				return
-			}
+func (m *meeting) glance(pad Launchpad, runners []*runner) {
+	seen := pad.Glance()
+	if seen == 0 {
+		return
+	}
+	for _, r := range runners {
+		if r.failure == nil && r.socket.Established() {
+			r.stood = seen
+			m.stands.Store(true)
 		}
 	}
 }
-
-const glanceFor = 100 * time.Microsecond
 
 // checkClock looks for what has happened to the clocks since they were
 // measured. A step of the wall clock does no harm, because the instant is kept
