@@ -80,3 +80,17 @@ func TestCraftedSYNIsOne(t *testing.T) {
 		t.Errorf("got checksum %#04x, want %#04x", claimed, tcp.Checksum)
 	}
 }
+
+func TestPeersOnOneHostMeetWithTwoSYNs(t *testing.T) {
+	status, out, said := run(t, "", "lab", "bench", "same-host", "--meetings", "5", "--json")
+	var d SameHostDocument
+	if err := json.Unmarshal([]byte(out), &d); status != 0 || err != nil {
+		t.Fatalf("status %d, %v: %s%s", status, err, out, said)
+	}
+	if d.Connected != 5 || d.SYNs.P50 == nil || *d.SYNs.P50 != 2 {
+		t.Errorf("got %d of 5 connected, with %v SYNs in the median, causes %v; want all, with 2", d.Connected, d.SYNs.P50, d.Causes)
+	}
+	if d.AfterLast.P50 == nil || *d.AfterLast.P50 <= 0 {
+		t.Errorf("got established %v ns after the later launch, want later than it", d.AfterLast.P50)
+	}
+}
