@@ -20,6 +20,7 @@ var record = flag.Bool("record", false, "make the simulated files in testdata an
 const (
 	tunedSeed     = 5905
 	heldOutSeed   = 1059
+	freshSeed     = 8633
 	recordedPairs = 20 // of each network
 )
 

@@ -124,7 +124,7 @@ var simulated = []struct {
 	name     string
 	seed     uint64
 	networks []network
-}{{"tuned", tunedSeed, tuned}, {"held-out", heldOutSeed, heldOut}}
+}{{"tuned", tunedSeed, tuned}, {"held-out", heldOutSeed, heldOut}, {"fresh", freshSeed, fresh}}
 
 func TestPairDifferenceIsPreciseAndItsErrorHonest(t *testing.T) {
 	for _, set := range simulated {
