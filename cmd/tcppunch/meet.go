@@ -43,7 +43,7 @@ func meetFlags() []cli.Flag {
 		&cli.StringFlag{Name: "secret-file", Usage: "`FILE` with the secret that both sides share, for a meeting without a coordinator"},
 		&cli.StringFlag{Name: "strategy", Value: "auto", Usage: "`auto|simopen`: auto goes on with SYNs that die between the NATs where simopen is refused"},
 		&cli.IntFlag{Name: "budget", Value: 100, Usage: "at most `N` SYNs may leave, retransmissions included; the smaller of both sides' counts"},
-		&cli.IntFlag{Name: "retries", Value: 50, Usage: "connect again after at most `N` resets; 0 is one connect() and nothing more"},
+		&cli.IntFlag{Name: "retries", Value: 1000, Usage: "connect again after at most `N` resets, within the budget; 0 is one connect() and nothing more"},
 		&cli.DurationFlag{Name: "wait", Value: time.Minute, Usage: "how long the peer may take to come"},
 		&cli.DurationFlag{Name: "timeout", Value: 10 * time.Second, Usage: "how long to try after the instant"},
 		&cli.IntFlag{Name: "samples", Value: 8, Usage: "exchanges with each time server"},
