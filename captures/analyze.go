@@ -61,6 +61,13 @@ func Analyze(sources []Source, filter Filter) (Analysis, error) {
 		}
 		out.Files = append(out.Files, file)
 	}
+	list, counts := a.openings()
+	for v, n := range counts {
+		if n > 0 {
+			out.Summary[Verdict(v)] = n
+		}
+	}
+	a.gather(list)
 	handshakes, clocks := a.judge()
 	out.Clocks = clocks
 	for _, h := range handshakes {

@@ -1,27 +1,35 @@
 package captures
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"testing"
+	"time"
 )
 
-func TestAnAnalyzerHoldsNoMoreThanItsBounds(t *testing.T) {
+func TestEveryOpeningIsKeptOrCounted(t *testing.T) {
 	var a Analyzer
 	_, syn := frame(t, "A syn 100", LinkRaw)
-	const flood = maxFlows + 1000
+	const flood = shards*maxOpenings + 1000
 	for i := range uint32(flood) {
-		data := bytes.Clone(syn)
-		binary.BigEndian.PutUint32(data[16:], i) // the destination
-		binary.BigEndian.PutUint32(data[24:], i) // the sequence number
-		a.Add(0, LinkRaw, Packet{Time: dawn, Data: data})
+		binary.BigEndian.PutUint32(syn[16:], i) // the destination
+		binary.BigEndian.PutUint16(syn[22:], uint16(i))
+		binary.BigEndian.PutUint32(syn[24:], i) // the sequence number
+		a.Add(0, LinkRaw, Packet{Time: dawn.Add(time.Duration(i)), Data: syn, Length: len(syn)})
 	}
-	if n := a.Counts(0).Dropped; n != flood-maxFlows {
-		t.Errorf("got %d segments left out, want %d", n, flood-maxFlows)
+	kept, counts := a.openings()
+	if n := len(kept) + counts[VerdictUnanswered]; n != flood || len(kept) > shards*maxKept {
+		t.Errorf("got %d openings kept and %d counted, want %d in all", len(kept), counts[VerdictUnanswered], flood)
 	}
-	if n := len(a.Handshakes()); n != maxFlows {
-		t.Errorf("got %d handshakes, want %d", n, maxFlows)
+	early := 0
+	for i := range a.shards {
+		if n := a.shards[i].openings.held(); n > maxOpenings+maxKept {
+			t.Errorf("got %d openings in a shard, want at most %d", n, maxOpenings+maxKept)
+		}
+		early += a.shards[i].early
+	}
+	if early == 0 {
+		t.Error("got no opening that was judged before its time")
 	}
 }
 

@@ -1,14 +1,37 @@
 package captures
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 )
 
 // Handshakes judges all openings seen so far, in the order of their beginning.
 func (a *Analyzer) Handshakes() []Handshake {
-	list, _ := a.judge()
-	return list
+	list, _ := a.openings()
+	a.gather(list)
+	handshakes, _ := a.judge()
+	return handshakes
+}
+
+// gather prepares openings to be judged.
+func (a *Analyzer) gather(list []opened) {
+	a.flows, a.orphans = nil, orphans{}
+	for _, o := range list {
+		a.flows = append(a.flows, o.shard.expand(o.number))
+	}
+	for i := range a.shards {
+		a.orphans.list = append(a.orphans.list, a.shards[i].orphans.list...)
+	}
+	slices.SortFunc(a.orphans.list, func(x, y Segment) int { return cmp.Or(cmp.Compare(x.File, y.File), cmp.Compare(x.Packet, y.Packet)) })
+}
+
+// verdictOf judges an opening that one place shows.
+func verdictOf(f *flow) Verdict {
+	streams := newStreams([]*flow{f})
+	orderByPath(streams)
+	facts := gather(newExchange(streams))
+	return facts.judge()
 }
 
 // judge also tells what the exchanges say about the files' clocks.

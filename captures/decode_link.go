@@ -2,7 +2,6 @@ package captures
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/google/gopacket"
@@ -16,7 +15,7 @@ func stripLink(link LinkType, frame []byte) (next gopacket.LayerType, rest []byt
 	switch link {
 	case LinkEthernet:
 		return layers.LayerTypeEthernet, frame, 0, nil
-	case LinkRaw, LinkIPv4, LinkIPv6, 12, 14: // 12 and 14 are RAW in files of some systems
+	case LinkRaw, LinkIPv4, LinkIPv6, linkRawOther, linkRawOpenBSD:
 		return versionOf(frame), frame, 0, nil
 	case LinkSLL:
 		if len(frame) < 16 {
@@ -34,22 +33,26 @@ func stripLink(link LinkType, frame []byte) (next gopacket.LayerType, rest []byt
 			break
 		}
 		return versionOf(frame[4:]), frame[4:], 0, nil
-	case LinkPPP:
-		return stripPPP(frame)
+	case LinkPPP, linkPPPSerial:
+		next, rest, err = stripPPP(frame)
+		return next, rest, 0, err
+	case linkPPPEther:
+		return layers.LayerTypePPPoE, frame, 0, nil
 	default:
 		return 0, nil, 0, ErrNotTCP
 	}
 	return 0, nil, 0, fmt.Errorf("%w: the link header is cut off", errFrame)
 }
 
-func stripPPP(frame []byte) (gopacket.LayerType, []byte, int, error) {
+func stripPPP(frame []byte) (gopacket.LayerType, []byte, error) {
 	if len(frame) >= 2 && frame[0] == 0xff && frame[1] == 0x03 { // HDLC framing, RFC 1662
 		frame = frame[2:]
 	}
-	if len(frame) < 2 {
-		return 0, nil, 0, fmt.Errorf("%w: the link header is cut off", errFrame)
+	next, rest, err := decodePPP(frame)
+	if err != nil {
+		return 0, nil, fmt.Errorf("%w: the link header is cut off", errFrame)
 	}
-	return pppType(binary.BigEndian.Uint16(frame)), frame[2:], 0, nil
+	return next, rest, nil
 }
 
 // versionOf goes by the IP version: the address family of a NULL header has
@@ -67,16 +70,29 @@ func versionOf(packet []byte) gopacket.LayerType {
 	return gopacket.LayerTypeZero
 }
 
+// The types of Ethernet frames (IEEE 802 numbers) that lead to TCP.
+const (
+	etherIPv4       = 0x0800
+	etherIPv6       = 0x86dd
+	etherVLAN       = 0x8100
+	etherService    = 0x88a8 // the outer tag of IEEE 802.1ad
+	etherServiceOld = 0x9100 // the same before there was a standard
+)
+
 func etherTypeOf(t uint16) gopacket.LayerType {
-	switch layers.EthernetType(t) {
-	case layers.EthernetTypeIPv4:
+	switch t {
+	case etherIPv4:
 		return layers.LayerTypeIPv4
-	case layers.EthernetTypeIPv6:
+	case etherIPv6:
 		return layers.LayerTypeIPv6
-	case layers.EthernetTypeDot1Q, layers.EthernetTypeQinQ:
+	case etherVLAN, etherService, etherServiceOld:
 		return layers.LayerTypeDot1Q
-	case layers.EthernetTypePPPoESession:
+	case uint16(layers.EthernetTypePPPoESession):
 		return layers.LayerTypePPPoE
+	case uint16(layers.EthernetTypeMPLSUnicast), uint16(layers.EthernetTypeMPLSMulticast):
+		return layers.LayerTypeMPLS
+	case uint16(layers.EthernetTypeTransparentEthernetBridging):
+		return layers.LayerTypeEthernet
 	}
 	return gopacket.LayerTypeZero
 }
@@ -87,78 +103,20 @@ func pppType(protocol uint16) gopacket.LayerType {
 		return layers.LayerTypeIPv4
 	case 0x0057:
 		return layers.LayerTypeIPv6
+	case 0x0281:
+		return layers.LayerTypeMPLS
 	}
 	return gopacket.LayerTypeZero
 }
 
-var errShort = errors.New("a header is cut off")
-
-// pppoeLayer is a PPPoE session header and the PPP protocol number behind it
-// (RFC 2516), which gopacket has no DecodingLayer for.
-type pppoeLayer struct {
-	next    gopacket.LayerType
-	payload []byte
-}
-
-// DecodeFromBytes implements gopacket.DecodingLayer.
-func (p *pppoeLayer) DecodeFromBytes(data []byte, _ gopacket.DecodeFeedback) error {
-	if len(data) < 8 {
-		return errShort
-	}
-	p.next, p.payload = pppType(binary.BigEndian.Uint16(data[6:])), data[8:]
-	return nil
-}
-
-// CanDecode implements gopacket.DecodingLayer.
-func (p *pppoeLayer) CanDecode() gopacket.LayerClass { return layers.LayerTypePPPoE }
+// etherLayer is gopacket's Ethernet; what follows is chosen here.
+type etherLayer struct{ layers.Ethernet }
 
 // NextLayerType implements gopacket.DecodingLayer.
-func (p *pppoeLayer) NextLayerType() gopacket.LayerType { return p.next }
+func (e *etherLayer) NextLayerType() gopacket.LayerType { return etherTypeOf(uint16(e.EthernetType)) }
 
-// LayerPayload implements gopacket.DecodingLayer.
-func (p *pppoeLayer) LayerPayload() []byte { return p.payload }
-
-// ipv6Layer is gopacket's IPv6, which leaves the hop-by-hop header in front of
-// the payload of a jumbogram, and refuses the length 0 of a packet that was
-// captured before the network card cut it into segments.
-type ipv6Layer struct{ layers.IPv6 }
-
-// DecodeFromBytes implements gopacket.DecodingLayer.
-func (l *ipv6Layer) DecodeFromBytes(data []byte, feedback gopacket.DecodeFeedback) error {
-	err := l.IPv6.DecodeFromBytes(data, feedback)
-	if err != nil && (len(data) < 40 || l.Length != 0 || l.HopByHop != nil) {
-		return err
-	}
-	if l.HopByHop != nil && l.Length == 0 {
-		l.Payload = l.Payload[min(len(l.Payload), l.HopByHop.ActualLength):]
-	}
-	return nil
-}
-
-// fragmentLayer is the IPv6 fragment header (RFC 8200 section 4.5). Only a
-// first fragment shows the header of what it carries.
-type fragmentLayer struct {
-	next    layers.IPProtocol
-	payload []byte
-}
-
-// DecodeFromBytes implements gopacket.DecodingLayer.
-func (f *fragmentLayer) DecodeFromBytes(data []byte, _ gopacket.DecodeFeedback) error {
-	if len(data) < 8 {
-		return errShort
-	}
-	f.next, f.payload = layers.IPProtocol(data[0]), data[8:]
-	if binary.BigEndian.Uint16(data[2:])>>3 != 0 {
-		f.next = layers.IPProtocolNoNextHeader
-	}
-	return nil
-}
-
-// CanDecode implements gopacket.DecodingLayer.
-func (f *fragmentLayer) CanDecode() gopacket.LayerClass { return layers.LayerTypeIPv6Fragment }
+// vlanLayer is gopacket's Dot1Q; what follows is chosen here.
+type vlanLayer struct{ layers.Dot1Q }
 
 // NextLayerType implements gopacket.DecodingLayer.
-func (f *fragmentLayer) NextLayerType() gopacket.LayerType { return f.next.LayerType() }
-
-// LayerPayload implements gopacket.DecodingLayer.
-func (f *fragmentLayer) LayerPayload() []byte { return f.payload }
+func (v *vlanLayer) NextLayerType() gopacket.LayerType { return etherTypeOf(uint16(v.Type)) }

@@ -17,11 +17,26 @@ const (
 	LinkIPv4     LinkType = 228
 	LinkIPv6     LinkType = 229
 	LinkSLL2     LinkType = 276
+
+	linkRawOther   LinkType = 12 // RAW in files of some systems
+	linkRawOpenBSD LinkType = 14
+	linkPPPSerial  LinkType = 50 // PPP in HDLC framing
+	linkPPPEther   LinkType = 51 // PPPoE without Ethernet
 )
 
 var linkNames = map[LinkType]string{
 	LinkNull: "null", LinkEthernet: "ethernet", LinkPPP: "ppp", LinkRaw: "raw", LinkLoop: "loop",
 	LinkSLL: "linux-sll", LinkIPv4: "ipv4", LinkIPv6: "ipv6", LinkSLL2: "linux-sll2",
+}
+
+// isKnown reports whether frames of this type can be decoded.
+func (t LinkType) isKnown() bool {
+	switch t {
+	case linkRawOther, linkRawOpenBSD, linkPPPSerial, linkPPPEther:
+		return true
+	}
+	_, named := linkNames[t]
+	return named
 }
 
 // String is the name in lower case, or the number of a type without one here.

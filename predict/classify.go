@@ -20,10 +20,10 @@ func Classify(obs []Observation) Behavior {
 	}
 	if b.Translated != nil && !*b.Translated {
 		// What is not translated looks the same from everywhere.
-		b.Mapping, b.Ports = nat.EndpointIndependent, nat.Preserving
+		b.Mapping, b.Ports = nat.EndpointIndependent, Ports{Model: nat.Preserving, Posterior: []Model{{Model: nat.Preserving, Probability: 1}}}
 		return b
 	}
-	assignPorts(&b, obs)
+	b.Ports = infer(newMappings(obs))
 	return b
 }
 

@@ -22,12 +22,12 @@ func Example() {
 		})
 	}
 	b := predict.Classify(obs)
-	fmt.Println(b.Mapping, b.Ports, b.Delta)
-	for _, c := range predict.Candidates(b, obs, 2) {
+	fmt.Println(b.Mapping, b.Ports.Model, b.Ports.Parameters.Delta)
+	for _, c := range predict.Candidates(predict.Party{Behavior: b, Outside: obs[2].Reflexive, Gap: 30 * time.Millisecond}, 2) {
 		fmt.Printf("%v %.2f\n", c.Addr, c.Probability)
 	}
 	// Output:
 	// address-and-port-dependent sequential 2
-	// 203.0.113.1:40006 0.82
-	// 203.0.113.1:40008 0.14
+	// 203.0.113.1:40006 0.92
+	// 203.0.113.1:40008 0.03
 }

@@ -1,146 +1,169 @@
 package predict
 
 import (
-	"math"
+	"net/netip"
+	"time"
 
 	"tcppunch/predict/nat"
 )
 
+// Method is how a plan makes the two sides meet.
+type Method string
+
+// The methods. Their formulas stand where they are computed: in direct.go,
+// birthday.go, comb.go and onepoint.go.
+const (
+	Hopeless Method = ""          // no budget, or nothing to aim at
+	Direct   Method = "direct"    // both ports are known: one SYN each
+	Listen   Method = "listen"    // one side's filter lets the other in
+	Birthday Method = "birthday"  // many mappings of one side, tries of the other at ports drawn from a range
+	Comb     Method = "comb"      // mappings that follow one another, tries as far apart as there are mappings
+	OnePoint Method = "one-point" // each side sends all to one port of the other
+)
+
+// Side is one peer's part in a plan.
+type Side struct {
+	SYNs  int        `json:"syns"`  // connection attempts that this side makes; 0: its mapping that stands is enough
+	Fresh bool       `json:"fresh"` // each from a local port of its own; else all from the one that was observed
+	Odd   *bool      `json:"odd"`   // whether those local ports must be odd or even; nil: either
+	Addr  netip.Addr `json:"addr"`  // of the peer
+	Ports []uint16   `json:"ports"` // of the peer, the likeliest first: SYN i goes to the one with index i modulo their number
+}
+
+// Target is where SYN i goes.
+func (s Side) Target(i int) netip.AddrPort {
+	return netip.AddrPortFrom(s.Addr, s.Ports[i%len(s.Ports)])
+}
+
+// Plan divides a SYN budget between two peers. All sockets are alive together,
+// and both sides begin at the same instant.
+type Plan struct {
+	Method      Method        `json:"method"`
+	A           Side          `json:"a"`
+	B           Side          `json:"b"`
+	Spacing     time.Duration `json:"spacing_ns"`  // between two SYNs of a side, at which the probability was computed
+	Probability float64       `json:"probability"` // that a SYN of each side carries the endpoints that the other's NAT expects
+}
+
 // Hit is the probability that a pair with these behaviours hits within budget
-// SYNs of both together: that one SYN of each side carries the addresses that
-// the other's NAT expects. That the network then lets the crossing pass is
-// another question.
-func Hit(a, b Behavior, budget int) float64 { return NewPlan(a, b, budget).Probability }
+// SYNs of both together, launched at once after the last observation. That the
+// network then lets the crossing pass is another question.
+func Hit(a, b Behavior, budget int) float64 {
+	return NewPlan(Party{Behavior: a}, Party{Behavior: b}, budget).Probability
+}
+
+// enoughShare is how much of the best probability a plan keeps while it leaves
+// out SYNs that hardly help.
+const enoughShare = 1 - 1e-4
+
+// largestBudget bounds the work: what lies beyond is no punch.
+const largestBudget = 1 << 17
 
 // NewPlan divides budget SYNs, both sides' together, so that the hit is
-// likeliest. An unknown mapping counts as probably endpoint-independent, an
-// unknown port assignment as uniform over all user ports, and an unknown filtering as address-and-port-dependent.
-func NewPlan(a, b Behavior, budget int) Plan {
-	const largest = 1 << 20 // SYNs; what lies beyond is no punch, and takes long to compute
-	m, k, p := divide(a, b, min(max(budget, 0), largest))
-	return Plan{A: Side{a, m}, B: Side{b, k}, Probability: p}
+// likeliest, and spends fewer where more do not help. It is a pure function of
+// its arguments, to the last bit on every machine, so that both peers compute
+// the same plan if they agree on who is a. An unknown mapping counts as
+// probably endpoint-independent, unknown ports as uniform over all user ports,
+// and an unknown filtering as address-and-port-dependent.
+func NewPlan(a, b Party, budget int) Plan {
+	budget = min(max(budget, 0), largestBudget)
+	x, y := sideOf(a), sideOf(b)
+	p := planFor(x, y, budget)
+	p.Spacing = spacing
+	p.A.Addr, p.B.Addr = b.Outside.Addr(), a.Outside.Addr()
+	p.Probability = min(p.Probability, 1)
+	if p.Probability <= 0 {
+		return Plan{Spacing: spacing}
+	}
+	return p
 }
 
-func divide(a, b Behavior, budget int) (m, k int, p float64) {
-	switch ka, kb := predictable(a), predictable(b); {
-	case ka == fixedPort && kb == fixedPort:
-		return bothFixed(a, b, budget)
-	case ka == fixedPort:
-		k, m, p = againstFixed(b, a, budget)
-		return m, k, p
-	case kb == fixedPort:
-		return againstFixed(a, b, budget)
-	case ka == anyPort && kb == anyPort:
-		return bothUniform(a, b, budget)
-	}
-	return onePoint(a, b, budget)
-}
-
-// bothFixed: EIM × EIM. Each side's mapping stands before the other aims at
-// it, so one SYN each does it for certain. Where a filter asks nothing, it
-// suffices that that side's port was foretold, and one SYN to it will do.
-func bothFixed(a, b Behavior, budget int) (m, k int, p float64) {
-	alone := 0.0
-	if open(a) {
-		m, k, alone = 0, 1, stays(a)
-	}
-	if open(b) && stays(b) > alone {
-		m, k, alone = 1, 0, stays(b)
-	}
-	if budget < 2 {
-		return min(m, budget), min(k, budget), alone * float64(budget)
-	}
-	return 1, 1, max(alone, stays(a)*stays(b))
-}
-
-// open reports whether any endpoint may use the side's standing mapping.
-func open(b Behavior) bool {
-	return b.Filtering == nat.FilterEndpointIndependent
-}
-
-// againstFixed plans for a hard side and one whose port is known. The hard
-// side opens m mappings, all aimed at that port; the fixed side aims k SYNs
-// at where they may be.
-func againstFixed(hard, fixed Behavior, budget int) (m, k int, p float64) {
+func planFor(x, y *side, budget int) Plan {
 	switch {
-	case open(fixed) && budget >= 1: // any source passes
-		return 1, 0, stays(fixed)
-	case fixed.Filtering == nat.FilterAddressDependent && budget >= 2: // any port, once the address was sent to
-		return 1, 1, stays(fixed) / float64(addresses(hard))
+	case x.fixed && y.fixed:
+		return direct(x, y, budget)
+	case x.fixed:
+		return swapped(againstFixed(y, x, budget))
+	case y.fixed:
+		return againstFixed(x, y, budget)
 	}
-	m = budget / 2
-	k = budget - m
-	chance := fixedUniform
-	if predictable(hard) == nextPorts {
-		chance = fixedSequential
-	}
-	return m, k, stays(fixed) * chance(hard, m, k)
+	return onePoint(x, y, budget)
 }
 
-// fixedUniform: m distinct ports are open out of N, k distinct ones are
-// tried. The tries all miss with C(N−m,k)/C(N,k) = Π (N−m−i)/(N−i), about
-// e^(−mk/N), so that m = k = n/2 is best.
-func fixedUniform(hard Behavior, m, k int) float64 {
-	n := choices(hard)
-	miss := 1.0
-	for i := range min(k, n) {
-		miss *= max(0, float64(n-m-i)/float64(n-i))
-	}
-	return 1 - miss
+func swapped(p Plan) Plan {
+	p.A, p.B = p.B, p.A
+	return p
 }
 
-// fixedSequential: the m mappings are consecutive after J foreign ones, and
-// the k targets lie m steps apart, so that together they cover m·k steps: it
-// hits if J ≤ mk−1. The product is largest at m = k = n/2.
-func fixedSequential(hard Behavior, m, k int) float64 {
-	if m*k == 0 {
-		return 0
+// After is the party when a round has failed: the mappings of that round took
+// ports, and time has passed since the observations.
+func (p Party) After(s Side, elapsed time.Duration) Party {
+	if s.Fresh {
+		p.Spent += s.SYNs
 	}
-	return foreignAtMost(hard, m*k-1) / float64(addresses(hard))
+	p.Gap += elapsed
+	return p
 }
 
-// bothUniform: a's i-th SYN leaves from a random one of N_A ports towards a
-// random one of N_B, and b's likewise. A given pair matches with
-// 1/(N_A N_B); of the m·k pairs at least one does with 1 − e^(−mk/(N_A N_B)).
-func bothUniform(a, b Behavior, budget int) (m, k int, p float64) {
-	m = budget / 2
-	k = budget - m
-	pairs := float64(m) * float64(k)
-	return m, k, -math.Expm1(-pairs / (float64(choices(a)) * float64(choices(b))))
+// A side is a party with what can be foretold of it.
+type side struct {
+	fixed    bool    // the peer sees the port that servers saw
+	stays    float64 // probability of that
+	port     uint16  // that servers saw
+	open     bool    // any endpoint may use its standing mapping
+	address  bool    // any port of an address may that it has sent to
+	forecast forecast
 }
 
-// onePoint: hard × hard with a sequential side. All of a's SYNs go to one
-// port of b and all of b's to one port of a. It hits if each point is among
-// the other's mappings, and the sides decouple: P = P_A · P_B. With m
-// mappings a sequential side covers its point unless more than m−1 foreign
-// mappings came first; a uniform one covers it with m/N.
-func onePoint(a, b Behavior, budget int) (m, k int, p float64) {
-	if predictable(a) != nextPorts {
-		k, m, p = onePoint(b, a, budget)
-		return m, k, p
+func sideOf(p Party) *side {
+	s := &side{
+		port:    p.Outside.Port(),
+		open:    p.Behavior.Filtering == nat.FilterEndpointIndependent,
+		address: p.Behavior.Filtering == nat.FilterAddressDependent,
 	}
-	for i := range budget {
-		if q := covers(a, i+1) * covers(b, budget-i-1); q > p {
-			m, k, p = i+1, budget-i-1, q
-		}
-		if foreignAtMost(a, i) > saturated {
-			break
+	s.forecast = forecastOf(p)
+	kept := s.forecast.kept()
+	s.fixed = !p.Behavior.Mapping.Dependent() || kept > 0.5
+	s.stays = stays(p.Behavior, kept)
+	return s
+}
+
+// kept is the probability that the inside port is.
+func (f forecast) kept() float64 {
+	sum := 0.0
+	for _, p := range f.parts {
+		if p.kept {
+			sum += p.weight
 		}
 	}
-	return m, k, p
+	return sum
 }
 
-// saturated is where more SYNs of a sequential side cannot help any more.
-const saturated = 1 - 1e-9
+// Shares of NATs whose mapping depends on the endpoint (Richter 2016), used
+// where the observations could not decide.
+const (
+	dependentAtHome  = 0.02 // upper bound; among those whose mapping ignores the port
+	dependentCarrier = 0.11 // fixed-line carrier NAT; when nothing was compared
+)
 
-// covers is the probability that m new mappings include a port chosen for
-// that beforehand.
-func covers(side Behavior, m int) float64 {
-	if m == 0 {
-		return 0
+// stays is the probability that the peer sees the port that servers saw.
+func stays(b Behavior, kept float64) float64 {
+	clash := clashes / (clashes + noClashes + float64(len(b.Ports.Seen)))
+	keeps := float64(kept*(1-clash)) / float64(addresses(b))
+	switch b.Mapping {
+	case nat.EndpointIndependent:
+		return 1
+	case nat.EndpointOrAddress:
+		return 1 - float64(dependentAtHome*(1-keeps))
+	case nat.MappingUnknown:
+		return 1 - float64(dependentCarrier*(1-keeps))
 	}
-	if predictable(side) == nextPorts {
-		return foreignAtMost(side, m-1) / float64(addresses(side))
-	}
-	return min(1, float64(m)/float64(choices(side)))
+	return keeps
+}
+
+// addresses is the number of equally likely outside addresses (arbitrary
+// pooling draws anew), bounded because behaviours also come from peers.
+func addresses(b Behavior) int {
+	const largest = 1024
+	return min(max(b.PooledAddresses, 1), largest)
 }

@@ -1,15 +1,24 @@
 // Package predict answers WHERE: at which address and port will a host's next
 // outgoing TCP connection appear on the outside of its NAT?
 //
-// Everything here is a pure function of values: observations ([Observation])
-// become a behaviour ([Classify]), a behaviour becomes ranked candidates
-// ([Candidates]), and two behaviours become a plan with its hit probability
-// under a SYN budget ([NewPlan], [Hit]). Package nat holds the words and a
-// translator to test against; package probe makes observations.
+// Everything here is a pure function of values. Observations ([Observation])
+// become a behaviour with a posterior over the ways in which NATs assign ports
+// ([Classify]). A behaviour becomes ranked candidates with their probabilities
+// ([Candidates]). Two of them become a plan under a SYN budget: who opens how
+// many mappings, aimed where, and how likely the two meet ([NewPlan]). Package
+// nat holds the words and an emulator to test against; package probe makes
+// observations.
 //
-// Hazards: observe from the very local port that will punch, since other
+// Read model.go for what is exchanged, posterior.go for the inference,
+// forecast.go for the prediction, and plan.go for the plans.
+//
+// Hazards: observe from the very local ports that will punch, since other
 // ports predict badly; unknown is not false; every budget counts the SYNs of
-// both sides together.
+// both sides together. Both peers compute a plan from the same offers on
+// different machines, so from forecast.go on there is no function of package
+// math but what IEEE 754 defines to the last bit, and every product that is
+// added to something is rounded first (float64(x*y) + z): compilers fuse the
+// two on some machines and not on others.
 package predict
 
 import (
@@ -29,18 +38,12 @@ type Observation struct {
 }
 
 // Behavior is what observations tell about the NAT in front of one host. The
-// zero value knows nothing; parameters without a meaning for the port
-// assignment are zero and absent from JSON.
+// zero value knows nothing. It travels in offers: see [Behavior.Check].
 type Behavior struct {
-	Translated *bool              `json:"translated"` // nil: unknown
-	Mapping    nat.Mapping        `json:"mapping"`
-	Filtering  nat.Filtering      `json:"filtering"` // never known to Classify: needs a dial-back
-	Ports      nat.PortAssignment `json:"ports"`
-
-	Delta int    `json:"delta,omitzero"` // Sequential: step from one port to the next
-	Gaps  int    `json:"gaps,omitzero"`  // Sequential: how many steps were seen, all equal to Delta
-	Low   uint16 `json:"low,omitzero"`   // Random: lowest port of the range
-	High  uint16 `json:"high,omitzero"`  // Random: highest port of the range
+	Translated *bool         `json:"translated"` // nil: unknown
+	Mapping    nat.Mapping   `json:"mapping"`
+	Filtering  nat.Filtering `json:"filtering"` // never known to Classify: needs a dial-back
+	Ports      Ports         `json:"ports"`
 
 	PooledAddresses int `json:"pooled_addresses,omitzero"` // distinct outside addresses seen; 0 when nothing was
 }
@@ -49,17 +52,4 @@ type Behavior struct {
 type Candidate struct {
 	Addr        netip.AddrPort `json:"addr"`
 	Probability float64        `json:"probability"`
-}
-
-// Side is one peer's part in a plan.
-type Side struct {
-	Behavior Behavior `json:"behavior"`
-	SYNs     int      `json:"syns"` // connection attempts that this side makes; 0: it listens
-}
-
-// Plan divides a SYN budget between two peers.
-type Plan struct {
-	A           Side    `json:"a"`
-	B           Side    `json:"b"`
-	Probability float64 `json:"probability"` // that one pair of SYNs meets
 }

@@ -2,7 +2,11 @@
 
 package rawsock
 
-import "net/netip"
+import (
+	"context"
+	"net"
+	"net/netip"
+)
 
 // Sender sends crafted segments. On this system none can be opened.
 type Sender struct{}
@@ -39,3 +43,37 @@ func (*Guard) Local() netip.AddrPort { return netip.AddrPort{} }
 
 // Close does nothing.
 func (*Guard) Close() error { return nil }
+
+// Crafted is one end of a connection whose handshake is crafted. On this system
+// none can be opened.
+type Crafted struct{}
+
+// OpenCrafted always fails with errors.ErrUnsupported.
+func OpenCrafted(CraftedConfig) (*Crafted, error) { return nil, errPlatform }
+
+// Local is not available on this system.
+func (*Crafted) Local() netip.AddrPort { return netip.AddrPort{} }
+
+// ISN is not available on this system.
+func (*Crafted) ISN() uint32 { return 0 }
+
+// SYN is not available on this system.
+func (*Crafted) SYN() Segment { return Segment{} }
+
+// Shot is not available on this system.
+func (*Crafted) Shot() Shot { return Shot{} }
+
+// SendSYN is not available on this system.
+func (*Crafted) SendSYN() error { return errPlatform }
+
+// Wait is not available on this system.
+func (*Crafted) Wait(context.Context) (net.Conn, error) { return nil, errPlatform }
+
+// Close does nothing.
+func (*Crafted) Close() error { return nil }
+
+// Adopt always fails with errors.ErrUnsupported.
+func Adopt(own, peer Segment, o Options) (net.Conn, error) { return nil, errPlatform }
+
+// PresetISN is not available on this system.
+func (*Socket) PresetISN(uint32) error { return errPlatform }

@@ -14,6 +14,12 @@ import (
 // returns an address in each of the family of like.
 func distance(t testing.TB, delay time.Duration, like netip.Addr) (nsA, nsB *netlab.Namespace, a, b netip.Addr) {
 	t.Helper()
+	return linked(t, netlab.Link{Delay: delay}, like)
+}
+
+// linked is distance for any link.
+func linked(t testing.TB, link netlab.Link, like netip.Addr) (nsA, nsB *netlab.Namespace, a, b netip.Addr) {
+	t.Helper()
 	nsA, nsB = netlabtest.Namespace(t, "a"), netlabtest.Namespace(t, "b")
 	core, err := netlab.NewCore(netlab.CoreConfig{Seed: 1})
 	if err != nil {
@@ -28,7 +34,7 @@ func distance(t testing.TB, delay time.Duration, like netip.Addr) (nsA, nsB *net
 		n    *netlab.Namespace
 		addr netip.Addr
 	}{{nsA, a}, {nsB, b}} {
-		p := netlab.PortConfig{Namespace: end.n, Name: "eth0", Link: netlab.Link{Delay: delay},
+		p := netlab.PortConfig{Namespace: end.n, Name: "eth0", Link: link,
 			Addresses: []netip.Prefix{netip.PrefixFrom(end.addr, end.addr.BitLen())}, Device: netlab.Packet}
 		if err := core.Attach(p); err != nil {
 			t.Fatal(err)

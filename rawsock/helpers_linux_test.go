@@ -138,6 +138,15 @@ func awaitFrame(t testing.TB, tap *Tap, what string, want func(Frame) bool) {
 
 // withoutCapabilities runs f in a namespace on a thread that has no capabilities meanwhile.
 func withoutCapabilities(n *netlab.Namespace, f func() error) error {
+	return lesser(n, [2]uint32{1<<32 - 1, 1<<32 - 1}, f)
+}
+
+// withoutCapability takes one away, by its number below 32.
+func withoutCapability(n *netlab.Namespace, number int, f func() error) error {
+	return lesser(n, [2]uint32{1 << number}, f)
+}
+
+func lesser(n *netlab.Namespace, without [2]uint32, f func() error) error {
 	return n.Do(func() error {
 		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 		var before [2]unix.CapUserData
@@ -146,7 +155,7 @@ func withoutCapabilities(n *netlab.Namespace, f func() error) error {
 		}
 		lesser := before
 		for i := range lesser {
-			lesser[i].Effective = 0
+			lesser[i].Effective &^= without[i]
 		}
 		if err := unix.Capset(&header, &lesser[0]); err != nil {
 			return err

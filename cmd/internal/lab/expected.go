@@ -90,15 +90,15 @@ const plannedSYNs = 2
 // port tell whether it stays, and nothing of how others are chosen.
 func observed(p Profile) predict.Behavior {
 	if !translated(p) {
-		return predict.Behavior{Translated: new(false), Mapping: nat.EndpointIndependent, Ports: nat.Preserving, PooledAddresses: 1}
+		return predict.Behavior{Translated: new(false), Mapping: nat.EndpointIndependent, Ports: predict.Ports{Model: nat.Preserving}, PooledAddresses: 1}
 	}
-	seen := predict.Behavior{Translated: new(true), Mapping: nat.EndpointIndependent, Ports: nat.Preserving, PooledAddresses: 1}
+	seen := predict.Behavior{Translated: new(true), Mapping: nat.EndpointIndependent, Ports: predict.Ports{Model: nat.Preserving}, PooledAddresses: 1}
 	for _, b := range p.Boxes {
 		switch c := b.Behavior; {
 		case moves(c):
-			seen.Mapping, seen.Ports = nat.AddressOrPort, nat.PortsUnknown
+			seen.Mapping, seen.Ports = nat.AddressOrPort, predict.Ports{}
 		case c.Ports != nat.Preserving && c.Ports != nat.PortsUnknown && seen.Mapping == nat.EndpointIndependent:
-			seen.Ports = nat.PortsUnknown
+			seen.Ports = predict.Ports{}
 		}
 	}
 	return seen

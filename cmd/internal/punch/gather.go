@@ -181,10 +181,11 @@ func (m *meeting) candidates(local netip.AddrPort, seen []predict.Observation) [
 
 // aim is where a port will most likely appear to the peer.
 func aim(behavior predict.Behavior, seen []predict.Observation) netip.AddrPort {
-	if best := predict.Candidates(behavior, seen, 1); len(best) > 0 {
+	last := seen[len(seen)-1].Reflexive
+	if best := predict.Candidates(predict.Party{Behavior: behavior, Outside: last}, 1); len(best) > 0 {
 		return best[0].Addr
 	}
-	return seen[len(seen)-1].Reflexive
+	return last
 }
 
 func spareCandidate(seen []predict.Observation) rendezvous.Candidate {

@@ -117,6 +117,11 @@ func (o Offer) check() error {
 		if !c.Addr.IsValid() || c.Addr.Port() == 0 || c.Addr.Addr().Zone() != "" {
 			return errors.New("the peer's offer holds an address that is none")
 		}
+		if c.Behavior != nil {
+			if err := c.Behavior.Check(); err != nil {
+				return fmt.Errorf("the peer's offer: %w", err)
+			}
+		}
 	}
 	for _, s := range o.Sources {
 		if !within(s.Bound) || !within(s.Delay) || !within(s.Uncertainty) || !plausible(s.Offset) {

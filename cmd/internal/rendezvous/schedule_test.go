@@ -15,7 +15,7 @@ import (
 var (
 	noon   = time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC)
 	terms  = Terms{Present: noon, Agreed: noon.Add(300 * time.Millisecond)}
-	steady = predict.Behavior{Mapping: nat.EndpointIndependent, Ports: nat.Preserving}
+	steady = predict.Behavior{Mapping: nat.EndpointIndependent, Ports: predict.Ports{Model: nat.Preserving}}
 )
 
 func reflexive(addr string) Candidate {

@@ -1,0 +1,87 @@
+package captures
+
+import "net/netip"
+
+// node is a Segment that is kept, in 64 bytes without pointers. The nodes of an
+// opening are linked from the latest to the first.
+type node struct {
+	time     int64
+	packet   uint64
+	layout   uint64 // of an ICMP error: the number of its note
+	seq, ack uint32
+	tsval    uint32
+	tsecr    uint32
+	payload  uint32
+	before   uint32
+	window   uint16
+	mss      uint16
+	ipID     uint16
+	kind     Kind
+	bits     uint8
+	ttl      uint8
+	scale    uint8
+}
+
+// The bits of a node.
+const (
+	nodeFromLow = 1 << iota
+	nodeDF
+	nodeScale
+	nodeSACK
+	nodeStamps
+)
+
+// icmpNote is what an ICMP error has beyond a segment.
+type icmpNote struct {
+	reporter   [16]byte
+	is6        bool
+	kind, code uint8
+	quotedTTL  uint8
+}
+
+func bitIf(set bool, bit uint8) uint8 {
+	if set {
+		return bit
+	}
+	return 0
+}
+
+func newNode(l *look, o *Options) node {
+	return node{
+		time: l.time, packet: l.packet, layout: o.Layout, seq: l.seq, ack: l.ack, tsval: o.TSval, tsecr: o.TSecr,
+		payload: l.payload, window: l.window, mss: o.MSS, ipID: l.ipID, kind: l.kind, ttl: l.ttl, scale: o.WindowScale,
+		bits: bitIf(l.fromLow, nodeFromLow) | bitIf(l.df, nodeDF) | bitIf(o.HasWindowScale, nodeScale) |
+			bitIf(o.SACKPermitted, nodeSACK) | bitIf(o.HasTimestamps, nodeStamps),
+	}
+}
+
+func newICMPNote(s *Segment) icmpNote {
+	return icmpNote{s.Reporter.As16(), s.Reporter.Is6(), s.ICMPType, s.ICMPCode, s.QuotedTTL}
+}
+
+func (n *node) has(bit uint8) bool { return n.bits&bit != 0 }
+
+// segment is the node in the words of the rest of the package.
+func (n *node) segment(k flowKey, notes *slab[icmpNote]) Segment {
+	s := Segment{
+		File: k.file, Packet: int(n.packet), Interface: k.place, Time: timeOf(n.time), From: k.high, To: k.low,
+		Kind: n.kind, Seq: n.seq, Ack: n.ack, Window: n.window, TTL: n.ttl, ID: n.ipID, DontFragment: n.has(nodeDF), PayloadLen: int(n.payload),
+	}
+	if n.has(nodeFromLow) {
+		s.From, s.To = k.low, k.high
+	}
+	if n.kind.IsICMP() {
+		note := notes.at(uint32(n.layout))
+		s.Reporter = netip.AddrFrom16(note.reporter)
+		if !note.is6 {
+			s.Reporter = s.Reporter.Unmap()
+		}
+		s.ICMPType, s.ICMPCode, s.QuotedTTL = note.kind, note.code, note.quotedTTL
+		return s
+	}
+	s.Options = Options{
+		MSS: n.mss, WindowScale: n.scale, HasWindowScale: n.has(nodeScale), SACKPermitted: n.has(nodeSACK),
+		HasTimestamps: n.has(nodeStamps), TSval: n.tsval, TSecr: n.tsecr, Layout: n.layout,
+	}
+	return s
+}

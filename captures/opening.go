@@ -1,0 +1,224 @@
+package captures
+
+import "time"
+
+// opening is one opening at one vantage point while packets come: the 64 bytes
+// that every packet of a connection touches.
+type opening struct {
+	id     flowID
+	time   int64  // of its latest segment
+	latest uint32 // node
+	plain  uint16 // counts of segments without SYN or RST, two bits for each side and kind
+	state  uint16
+}
+
+// attempts is the rest of an opening, which matters until it stands.
+type attempts struct {
+	isn   [2]uint32 // the latest of each end, low and high
+	syns  [2]uint32 // SYNs of each end, all of them
+	tries [2]uint32 // different sequence numbers in them
+	count uint16    // nodes
+}
+
+// The state of an opening. Those of an end are shifted by one for high.
+const (
+	stateUsed     = 1 << iota
+	stateSyn      // an end sent a SYN
+	_             //
+	stateSynAck   // and a SYN-ACK that fits
+	_             //
+	stateAnswered // and what only an established end sends
+	_             //
+	stateRefused  // and a RST that refuses the other's SYN
+	_             //
+	stateISN      // its sequence number is known
+	_             //
+	stateOdd      // it takes the full rules to judge it
+	stateEnded    // FIN, or RST after both answered
+	stateSettled  // the verdict can change no more, and is three-way
+	stateKept     // it is to be listed, or compared with others
+	stateOver     // it is kept, and nothing more can be added
+)
+
+const bothAnswered = stateAnswered | stateAnswered<<1
+
+func (o *opening) is(state uint16) bool    { return o.state&state == state }
+func (o *opening) isAny(state uint16) bool { return o.state&state != 0 }
+
+// of is an end's bit.
+func of(end int, state uint16) uint16 { return state << end }
+
+// isOver reports whether a SYN or SYN-ACK begins another opening: after a
+// connection, or after a long silence. A SYN with a new sequence number before
+// that is a further attempt of the same opening.
+func (s *shard) isOver(n uint32, l *look) bool {
+	o := s.openings.at(n)
+	if s.knows(n, l) {
+		return false
+	}
+	return l.kind == KindSyn && (o.is(stateEnded) || o.is(bothAnswered)) || between(o.time, l.time) > sameAttempt
+}
+
+// knows reports whether the sender used the sequence number before, or of an
+// ICMP error whether it quotes such a segment.
+func (s *shard) knows(n uint32, l *look) bool {
+	o, end := s.openings.at(n), l.end()
+	if o.is(of(end, stateISN)) && s.attempts.at(n).isn[end] == l.seq {
+		return true
+	}
+	if !o.is(stateOdd) {
+		return false
+	}
+	for i := o.latest; i != 0; i = s.nodes.at(i).before {
+		if x := s.nodes.at(i); x.kind.isSyn() && x.seq == l.seq && x.has(nodeFromLow) == l.fromLow {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *look) end() int {
+	if l.fromLow {
+		return 0
+	}
+	return 1
+}
+
+// isWanted decides which segments are kept: all that may matter to the
+// opening, and of the traffic afterwards as much as proves that it stands. What
+// they tell is noted in the opening.
+func (s *shard) isWanted(n uint32, l *look) bool {
+	o, end := s.openings.at(n), l.end()
+	o.time = l.time
+	switch l.kind {
+	case KindSyn:
+		s.noteSyn(n, l)
+		return true
+	case KindSynAck:
+		s.noteSynAck(n, l)
+		return true
+	case KindRst, KindRstAck:
+		return s.noteRst(n, l)
+	case KindUnknown:
+		return false
+	case KindFin:
+		o.state |= stateEnded
+	case KindAck, KindData:
+	default: // an ICMP error
+		known := s.knows(n, l)
+		if known {
+			o.state |= stateOdd
+		}
+		return known
+	}
+	o.state |= of(end, stateAnswered)
+	if !s.fits(n, l) {
+		o.state |= stateOdd
+	}
+	return o.countPlain(end, l.kind) <= s.plainWanted()
+}
+
+// countPlain counts up to 3.
+func (o *opening) countPlain(end int, kind Kind) int {
+	at := uint(end) * 6
+	switch kind {
+	case KindData:
+		at += 2
+	case KindFin:
+		at += 4
+	}
+	had := int(o.plain >> at & 3)
+	if had < maxPlain {
+		o.plain += 1 << at
+	}
+	return had + 1
+}
+
+func (s *shard) noteSyn(n uint32, l *look) {
+	o, a, end := s.openings.at(n), s.attempts.at(n), l.end()
+	a.syns[end]++
+	if l.payload > 0 {
+		o.state |= stateOdd
+	}
+	if s.knows(n, l) {
+		o.state |= of(end, stateSyn)
+		return
+	}
+	a.tries[end]++
+	if o.isAny(of(end, stateISN) | of(1-end, stateSyn)) {
+		o.state |= stateOdd
+	}
+	a.isn[end] = l.seq
+	o.state = o.state&^bothAnswered | of(end, stateSyn|stateISN)
+	o.plain = 0
+}
+
+func (s *shard) noteSynAck(n uint32, l *look) {
+	o, a, end := s.openings.at(n), s.attempts.at(n), l.end()
+	known := o.is(of(end, stateISN))
+	if !o.is(of(1-end, stateSyn)) || l.ack != a.isn[1-end]+1 || known && a.isn[end] != l.seq || o.is(of(end, stateSyn)) {
+		o.state |= stateOdd
+	}
+	a.isn[end] = l.seq
+	o.state |= of(end, stateSynAck|stateISN)
+}
+
+// noteRst: a RST after the end of a connection is of no interest.
+func (s *shard) noteRst(n uint32, l *look) bool {
+	o, a, end := s.openings.at(n), s.attempts.at(n), l.end()
+	if o.is(stateEnded) {
+		return false
+	}
+	if o.is(bothAnswered) {
+		o.state |= stateEnded
+		return true
+	}
+	if l.kind == KindRstAck && o.is(of(1-end, stateSyn)) && l.ack == a.isn[1-end]+1 {
+		o.state |= of(end, stateRefused)
+	} else {
+		o.state |= stateOdd
+	}
+	return true
+}
+
+// fits reports whether the numbers of a segment belong to the opening's.
+func (s *shard) fits(n uint32, l *look) bool {
+	o, a, end := s.openings.at(n), s.attempts.at(n), l.end()
+	return o.is(stateISN|stateISN<<1) && within(l.seq, a.isn[end]+1) && within(l.ack, a.isn[1-end]+1)
+}
+
+// quickVerdict judges the openings that take no thought, by the rules of
+// judge.go; a test compares the two.
+func (o *opening) quickVerdict() (Verdict, bool) {
+	if o.is(stateOdd) {
+		return VerdictUnknown, false
+	}
+	const seen = stateSyn | stateSynAck | stateAnswered | stateRefused
+	for end := range 2 {
+		if !o.is(of(end, stateSyn)) {
+			continue
+		}
+		mine, theirs := o.state>>end&seen, o.state>>(1-end)&seen
+		switch {
+		case mine == stateSyn|stateAnswered && theirs&^stateAnswered == stateSynAck:
+			return VerdictThreeWay, true
+		case mine == stateSyn && theirs == 0:
+			return VerdictUnanswered, true
+		case mine == stateSyn && theirs == stateRefused:
+			return VerdictRefused, true
+		case mine == stateSyn && theirs == stateSynAck:
+			return VerdictIncomplete, true
+		}
+		return VerdictUnknown, false
+	}
+	return VerdictUnknown, false
+}
+
+// isIdle reports whether nothing more is expected of an opening.
+func (o *opening) isIdle(now int64) bool {
+	silent := between(o.time, now)
+	return silent > sameAttempt || o.is(stateEnded) && silent > lingering
+}
+
+// lingering is how long an ended connection is remembered, for what comes late.
+const lingering = time.Second

@@ -1,0 +1,348 @@
+package captures
+
+// Bounds of what an Analyzer holds, whatever it is fed. They are divided among
+// the shards, which are enough for any machine's processors and always as many,
+// so that the outcome does not depend on how many work.
+const (
+	shards        = 8
+	maxOpenings   = 1 << 20 / shards // in progress, at about 100 bytes each
+	maxNodes      = 1 << 21 / shards // segments of all openings, at 64 bytes each
+	maxKept       = 1 << 17 / shards // ordinary openings kept when they are over, to be listed or compared
+	maxKeptOdd    = 1 << 14 / shards // and others beside them
+	firstSweep    = 1 << 12 / shards
+	crowded       = 1 << 19 / shards // segments held from where on fewer are kept of each opening
+	maxFlowLength = 256              // segments kept of one opening: the first few and the latest
+	keptFirst     = 32               // of one that is longer
+	maxPlain      = 3                // segments without SYN or RST kept of one opening, per side and kind
+)
+
+// shard holds the openings of some of the flows, and is used by one goroutine
+// at a time.
+type shard struct {
+	table    table
+	openings slab[opening]
+	attempts slab[attempts] // with the same numbers
+	nodes    slab[node]
+	notes    slab[icmpNote]
+	tcp      tcpLayer
+	now      int64 // of the latest packet
+	sweepAt  int   // openings in progress
+
+	kept     []uint32           // openings that are over
+	reserved [2]int             // openings that are kept or will be: ordinary, odd
+	counts   verdictCounts      // of the openings that are not kept
+	counting func(flowKey) bool // which of them; nil: all
+	early    int                // openings that were judged before their time
+	dropped  map[int]int        // segments by file
+	orphans  orphans
+}
+
+// verdictCounts counts openings by verdict.
+type verdictCounts [VerdictIncomplete + 1]int
+
+// place puts a segment where it belongs. A connection whose opening was not
+// captured is of no interest.
+func (s *shard) place(l *look) {
+	s.now = max(s.now, l.time)
+	n := s.table.find(&l.id, &s.openings)
+	if l.kind.isSyn() && (n == 0 || s.isOver(n, l)) {
+		if n != 0 {
+			s.finish(n)
+		}
+		n = s.open(l)
+	}
+	if n == 0 {
+		if l.kind.isRst() {
+			s.orphans.add(l.segment(&s.tcp))
+		}
+		return
+	}
+	o := s.openings.at(n)
+	if o.is(stateSettled) && !o.is(stateKept) {
+		o.time = l.time
+		if l.kind == KindFin || l.kind.isRst() {
+			o.state |= stateEnded
+		}
+		return
+	}
+	if s.isRepeated(o, l) || !s.isWanted(n, l) {
+		return
+	}
+	s.add(n, l)
+	if o.is(bothAnswered) && !o.is(stateSettled) {
+		s.settle(n)
+	}
+}
+
+func (s *shard) open(l *look) uint32 {
+	if s.table.used >= max(s.sweepAt, firstSweep) {
+		s.sweep()
+	}
+	n := s.openings.take()
+	s.attempts.take()
+	o := s.openings.at(n)
+	o.id, o.state, o.time = l.id, stateUsed, l.time
+	s.table.put(&l.id, n, &s.openings)
+	return n
+}
+
+// sweep ends what is idle. It runs whenever the openings have doubled since, so
+// that its cost for each is small and bounded.
+func (s *shard) sweep() {
+	s.finishWhere(func(o *opening) bool { return o.isIdle(s.now) })
+	if s.table.used >= maxOpenings {
+		s.relieve()
+	}
+	s.sweepAt = min(2*s.table.used, maxOpenings)
+}
+
+// relieve judges the openings that were silent for longer than the mean before
+// their time.
+func (s *shard) relieve() {
+	var sum, count int64
+	for n := range s.openings.made {
+		if o := s.openings.at(n + 1); o.inProgress() && o.time != noTime {
+			count++
+			sum += (o.time - s.now) / 1024 // 1024 times the least time do not overflow with a million openings
+		}
+	}
+	mean := s.now + sum/max(count, 1)*1024
+	s.early += s.table.used
+	s.finishWhere(func(o *opening) bool { return o.time <= mean+1024 })
+	s.early -= s.table.used
+}
+
+func (o *opening) inProgress() bool { return o.is(stateUsed) && !o.is(stateOver) }
+
+func (s *shard) finishWhere(over func(*opening) bool) {
+	for n := range s.openings.made {
+		if o := s.openings.at(n + 1); o.inProgress() && over(o) {
+			s.finish(n + 1)
+		}
+	}
+}
+
+// settle is for an opening whose both ends are established: if it is an
+// ordinary one nothing can change its verdict, and its segments are needed only
+// if it is kept.
+func (s *shard) settle(n uint32) {
+	o := s.openings.at(n)
+	if _, quick := o.quickVerdict(); !quick {
+		return
+	}
+	o.state |= stateSettled
+	if s.reserve(0) {
+		o.state |= stateKept
+		return
+	}
+	s.release(n)
+}
+
+// reserve takes one of the places for openings that are kept.
+func (s *shard) reserve(odd int) bool {
+	if s.reserved[odd] == [2]int{maxKept, maxKeptOdd}[odd] || s.nodes.held() >= maxNodes/2 {
+		return false
+	}
+	s.reserved[odd]++
+	return true
+}
+
+// finish takes an opening out of the table, and keeps or counts it.
+func (s *shard) finish(n uint32) {
+	o := s.openings.at(n)
+	s.table.remove(&o.id, &s.openings)
+	if s.keeps(o) {
+		o.state |= stateKept | stateOver
+		s.kept = append(s.kept, n)
+		return
+	}
+	s.count(n, &s.counts)
+	s.release(n)
+	s.openings.give(n)
+	s.attempts.give(n)
+}
+
+// keeps decides whether an opening that is over is kept.
+func (s *shard) keeps(o *opening) bool {
+	if o.is(stateKept) || o.is(stateSettled) {
+		return o.is(stateKept)
+	}
+	if _, quick := o.quickVerdict(); !quick {
+		return s.reserve(1)
+	}
+	return s.reserve(0)
+}
+
+func (s *shard) count(n uint32, counts *verdictCounts) {
+	o := s.openings.at(n)
+	if s.counting != nil && !s.counting(o.id.key()) {
+		return
+	}
+	verdict, quick := o.quickVerdict()
+	if !quick {
+		verdict = verdictOf(s.expand(n))
+	}
+	counts[verdict]++
+}
+
+// all is what finishing everything would keep and count.
+func (s *shard) all() (kept []uint32, counts verdictCounts) {
+	kept, counts = append(kept, s.kept...), s.counts
+	reserved := s.reserved
+	for n := uint32(1); n <= s.openings.made; n++ {
+		if o := s.openings.at(n); !o.inProgress() {
+			continue
+		} else if s.keeps(o) {
+			kept = append(kept, n)
+		} else {
+			s.count(n, &counts)
+		}
+	}
+	s.reserved = reserved
+	return kept, counts
+}
+
+// release frees the segments of an opening.
+func (s *shard) release(n uint32) {
+	o := s.openings.at(n)
+	for i := o.latest; i != 0; {
+		before := s.nodes.at(i).before
+		s.free(i)
+		i = before
+	}
+	o.latest, s.attempts.at(n).count = 0, 0
+}
+
+func (s *shard) free(i uint32) {
+	if x := s.nodes.at(i); x.kind.IsICMP() {
+		s.notes.give(uint32(x.layout))
+	}
+	s.nodes.give(i)
+}
+
+func (s *shard) plainWanted() int {
+	if s.nodes.held() >= crowded {
+		return 1
+	}
+	return maxPlain
+}
+
+// add keeps a segment of an opening.
+func (s *shard) add(n uint32, l *look) {
+	file := int(l.id.place >> 33)
+	if s.nodes.held() >= maxNodes {
+		s.drop(file, 1)
+		return
+	}
+	o, a := s.openings.at(n), s.attempts.at(n)
+	if a.count == maxFlowLength {
+		s.drop(file, s.forget(o))
+		a.count -= maxFlowLength/2 - keptFirst
+	}
+	options := l.options(&s.tcp)
+	x := newNode(l, &options)
+	if l.kind.IsICMP() {
+		note := s.notes.take()
+		*s.notes.at(note) = newICMPNote(l.decoded)
+		x.layout = uint64(note)
+	}
+	x.before = o.latest
+	o.latest = s.nodes.take()
+	*s.nodes.at(o.latest) = x
+	a.count++
+}
+
+func (s *shard) drop(file, segments int) {
+	if s.dropped == nil {
+		s.dropped = map[int]int{}
+	}
+	s.dropped[file] += segments
+}
+
+// forget makes room in a long series of attempts. The beginning stays, and the
+// end, on which the verdict rests.
+func (s *shard) forget(o *opening) int {
+	o.state |= stateOdd
+	last := o.latest
+	for range maxFlowLength/2 - 1 {
+		last = s.nodes.at(last).before
+	}
+	i := s.nodes.at(last).before
+	for range maxFlowLength/2 - keptFirst {
+		before := s.nodes.at(i).before
+		s.free(i)
+		i = before
+	}
+	s.nodes.at(last).before = i
+	return maxFlowLength/2 - keptFirst
+}
+
+// isRepeated recognises a frame that one capture holds twice: on its way in and
+// out of a router or of the loopback interface.
+func (s *shard) isRepeated(o *opening, l *look) bool {
+	for i, seen := o.latest, 0; i != 0 && seen < 8; seen++ {
+		x := s.nodes.at(i)
+		i = x.before
+		if x.seq != l.seq || x.ack != l.ack || x.kind != l.kind || x.payload != l.payload || x.time == noTime {
+			continue
+		}
+		if gap := between(x.time, l.time); gap < 0 || gap > duplicateFrame {
+			continue
+		}
+		options := l.options(&s.tcp)
+		y := newNode(l, &options)
+		y.packet, y.time, y.ttl, y.before = x.packet, x.time, x.ttl, x.before
+		if l.kind.IsICMP() {
+			if *s.notes.at(uint32(x.layout)) != newICMPNote(l.decoded) {
+				continue
+			}
+			y.layout = x.layout
+		}
+		if y == *x {
+			return true
+		}
+	}
+	return false
+}
+
+// options are decoded by gopacket.
+func (l *look) options(tcp *tcpLayer) Options {
+	if l.decoded != nil {
+		return l.decoded.Options
+	}
+	if tcp.DecodeFromBytes(l.tcp, noFeedback{}) != nil {
+		return Options{}
+	}
+	return tcp.options()
+}
+
+// segment is for what belongs to no opening.
+func (l *look) segment(tcp *tcpLayer) Segment {
+	options := l.options(tcp)
+	x := newNode(l, &options)
+	return x.segment(l.id.key(), nil)
+}
+
+// noFeedback is a gopacket.DecodeFeedback that ignores whether a packet was cut.
+type noFeedback struct{}
+
+// SetTruncated implements gopacket.DecodeFeedback.
+func (noFeedback) SetTruncated() {}
+
+// expand is an opening in the words of the rest of the package.
+func (s *shard) expand(n uint32) *flow {
+	o, a := s.openings.at(n), s.attempts.at(n)
+	f := &flow{key: o.id.key(), segments: make([]Segment, a.count), isns: map[isnKey]bool{}}
+	for i, at := o.latest, int(a.count)-1; i != 0; at-- {
+		x := s.nodes.at(i)
+		f.segments[at] = x.segment(f.key, &s.notes)
+		if x.kind.isSyn() {
+			f.isns[isnKey{f.segments[at].From, x.seq}] = true
+		}
+		i = x.before
+	}
+	for end := range 2 {
+		f.syns[end], f.tries[end] = int(a.syns[end]), int(a.tries[end])
+	}
+	return f
+}

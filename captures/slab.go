@@ -1,0 +1,39 @@
+package captures
+
+// slabChunk is how many elements are allocated at once: few, since most
+// analyses are small.
+const slabChunk = 256
+
+// slab holds elements without pointers by number, from 1; 0 is none. It grows
+// without moving what it holds, so that memory never holds it twice, and what
+// the garbage collector has to look at is one pointer for each chunk.
+type slab[T any] struct {
+	chunks []*[slabChunk]T
+	made   uint32 // numbers handed out so far
+	free   []uint32
+}
+
+func (s *slab[T]) at(n uint32) *T { return &s.chunks[n/slabChunk][n%slabChunk] }
+
+// take returns the number of an unused element, which holds its zero value.
+func (s *slab[T]) take() uint32 {
+	if last := len(s.free) - 1; last >= 0 {
+		n := s.free[last]
+		s.free = s.free[:last]
+		return n
+	}
+	s.made++
+	for int(s.made/slabChunk) >= len(s.chunks) { // also where 256 is the first number after 0 to 255
+		s.chunks = append(s.chunks, new([slabChunk]T))
+	}
+	return s.made
+}
+
+func (s *slab[T]) give(n uint32) {
+	var zero T
+	*s.at(n) = zero
+	s.free = append(s.free, n)
+}
+
+// held is how many elements are in use.
+func (s *slab[T]) held() int { return int(s.made) - len(s.free) }
