@@ -27,7 +27,8 @@ var documented = map[string][]string{
 	"../predict":            {"Observation", "Behavior", "Ports", "PortProbability", "Model", "Parameters", "Width", "Traffic"},
 	"../cmd/internal/punch": nil,
 	"../cmd/internal/lab": {"Document", "Trial", "Summary", "Quantiles", "Mapping", "Profile", "Check", "Matrix", "MatrixCell", "MatrixSummary", "Weighted",
-		"BenchDocument", "BenchMachine", "BenchCondition", "BenchResult", "Percentiles", "BurstConfig", "BurstDocument", "BurstTimes"},
+		"BenchDocument", "BenchMachine", "BenchCondition", "BenchResult", "Percentiles", "BurstConfig", "BurstDocument", "BurstTimes",
+		"EmulatorDocument", "EmulatorDelay", "EmulatorRate"},
 	"../rawsock":      {"Privileges"},
 	"../cmd/tcppunch": nil,
 }

@@ -18,6 +18,20 @@ type clock struct {
 type instant struct {
 	at   time.Duration // CLOCK_MONOTONIC
 	wall time.Time
+	age  time.Duration // how long before that the packet in hand came
+}
+
+// oldest is how long a packet may have waited by the wall clock; more means that
+// the clock was set meanwhile.
+const oldest = time.Second
+
+// arrived notes when a packet came that is looked at now: by the wall clock, in
+// nanoseconds since 1970, or 0 if it came just now.
+func (i instant) arrived(wall int64) instant {
+	if age := time.Duration(i.wall.UnixNano() - wall); wall != 0 && age > 0 && age < oldest {
+		i.age = age
+	}
+	return i
 }
 
 func newClock() (clock, error) {
@@ -34,7 +48,7 @@ func newClock() (clock, error) {
 
 func (c clock) now() instant {
 	t := time.Now()
-	return instant{c.of(t), t}
+	return instant{at: c.of(t), wall: t}
 }
 
 // of converts an instant with a monotonic reading.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
+	"time"
 )
 
 // Core is the Internet between its ports: any two are Hops routers apart, each
@@ -33,8 +35,9 @@ type port struct {
 type device interface {
 	fd() int
 	// read fills b with the next packet; malformed ones have length 0. It
-	// returns false when there is none now.
-	read(b []byte) (length int, ok bool)
+	// returns false when there is none now. The time is the kernel's when it got
+	// the packet, in nanoseconds since 1970, or 0 where it took none.
+	read(b []byte) (length int, wall int64, ok bool)
 	// write sends the IP packet that starts at b[headroom]. It fails when the
 	// device has no room or is down.
 	write(b []byte) error
@@ -86,6 +89,18 @@ func (c *Core) Attach(p PortConfig) error {
 	return nil
 }
 
+// closeDevices closes all at once: the kernel lets each wait until no processor
+// looks at it any more (synchronize_net), most of which they can do together.
+func (c *Core) closeDevices() error {
+	errs := make([]error, len(c.ports))
+	var all sync.WaitGroup
+	for i, p := range c.ports {
+		all.Go(func() { errs[i] = p.device.close() })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
 func (p PortConfig) check() error {
 	switch {
 	case p.Namespace == nil:
@@ -134,6 +149,21 @@ func (c *Core) Start() error {
 	return nil
 }
 
+// errNotRunning is what only a running core can tell.
+var errNotRunning = errors.New("the core is not running")
+
+// CPUTime is how long the core's thread has run since Start.
+func (c *Core) CPUTime() (time.Duration, error) {
+	if c.engine == nil || c.closed {
+		return 0, errNotRunning
+	}
+	return c.engine.cpuTime()
+}
+
+// RealTime tells whether the system granted the core's thread SCHED_FIFO. Without
+// it other threads delay the core when the machine is busy.
+func (c *Core) RealTime() bool { return c.engine != nil && c.engine.realTime }
+
 // Close stops the core and removes its devices. Packets on their way are lost.
 func (c *Core) Close() error {
 	if c.closed {
@@ -144,9 +174,7 @@ func (c *Core) Close() error {
 	if c.engine != nil {
 		errs = append(errs, c.engine.stop())
 	}
-	for _, p := range c.ports {
-		errs = append(errs, p.device.close())
-	}
+	errs = append(errs, c.closeDevices())
 	if c.backstage != nil {
 		errs = append(errs, c.backstage.Close())
 	}

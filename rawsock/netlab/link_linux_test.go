@@ -47,11 +47,14 @@ func number(t testing.TB, n *netlab.Namespace, to netip.Addr, packets, size int)
 		t.Fatal(err)
 	}
 	defer unix.Close(s.fd)
+	if err := unix.Connect(s.fd, &unix.SockaddrInet4{Port: 9, Addr: to.As4()}); err != nil {
+		t.Fatal(err)
+	}
 	b := make([]byte, size-28)
 	for i := range packets {
 		binary.BigEndian.PutUint32(b, uint32(i))
 		binary.BigEndian.PutUint64(b[4:], uint64(time.Now().UnixNano()))
-		if err := unix.Sendto(s.fd, b, 0, &unix.SockaddrInet4{Port: 9, Addr: to.As4()}); err != nil {
+		if _, err := unix.Write(s.fd, b); err != nil {
 			t.Fatal(err)
 		}
 	}

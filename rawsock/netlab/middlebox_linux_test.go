@@ -194,17 +194,20 @@ func TestABoxOnAWireTranslatesBeforeAKernelRouter(t *testing.T) {
 }
 
 // bump passes everything on, as it is.
-type bump struct{}
+type bump struct{ out [1]netlab.Emission }
 
-func (bump) Next() time.Time { return time.Time{} }
+func newBump() netlab.Middlebox { return new(bump) }
 
-func (bump) Process(p []byte, d netlab.Direction, _ time.Time) []netlab.Emission {
-	return []netlab.Emission{{Direction: d, Packet: p}}
+func (*bump) Next() time.Time { return time.Time{} }
+
+func (b *bump) Process(p []byte, d netlab.Direction, _ time.Time) []netlab.Emission {
+	b.out[0] = netlab.Emission{Direction: d, Packet: p}
+	return b.out[:]
 }
 
 func TestAWireKeepsTheTTL(t *testing.T) {
 	var r trace
-	client, server := segment(t, netlab.Auto, segmentClient, bump{}, r.observe)
+	client, server := segment(t, netlab.Auto, segmentClient, newBump(), r.observe)
 	sink(t, server)
 	to := netip.AddrPortFrom(beyond.Addr(), 9)
 	if e := send(t, client, to, 1).receive(t); e.kind != 11 || e.from != segmentRouter.Addr() {

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"time"
 )
 
 var errPlatform = fmt.Errorf("network namespaces need Linux: %w", errors.ErrUnsupported)
 
 type keeper struct{}
-type engine struct{}
+type engine struct{ realTime bool }
 
 func newNamespace(string) (*Namespace, error)                        { return nil, errPlatform }
 func currentNamespace() (*Namespace, error)                          { return nil, errPlatform }
@@ -27,3 +28,4 @@ func bridge(*Namespace, string, []string) error                      { return er
 func (c *Core) openDevice(*port) (device, error)                     { return nil, errPlatform }
 func startEngine(*Core) (*engine, error)                             { return nil, errPlatform }
 func (e *engine) stop() error                                        { return errPlatform }
+func (e *engine) cpuTime() (time.Duration, error)                    { return 0, errPlatform }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -109,14 +110,15 @@ func (d *packetPort) openSocket(index int) (err error) {
 func (d *packetPort) fd() int { return d.socket }
 
 // read takes the next frame out of the ring, if the kernel has filled it.
-func (d *packetPort) read(b []byte) (int, bool) {
+func (d *packetPort) read(b []byte) (length int, wall int64, ok bool) {
 	frame := d.ring[d.next*frameSize:][:frameSize]
 	h := (*unix.Tpacket2Hdr)(unsafe.Pointer(&frame[0]))
 	status := atomic.LoadUint32(&h.Status)
 	if status&unix.TP_STATUS_USER == 0 {
-		return 0, false
+		return 0, 0, false
 	}
 	n := 0
+	wall = int64(h.Sec)*int64(time.Second) + int64(h.Nsec)
 	if h.Len == h.Snaplen && h.Snaplen > headroom {
 		n = copy(b, frame[int(h.Mac)+headroom:][:h.Snaplen-headroom])
 	}
@@ -128,7 +130,7 @@ func (d *packetPort) read(b []byte) (int, bool) {
 	if status&unix.TP_STATUS_LOSING != 0 {
 		d.countLost()
 	}
-	return n, true
+	return n, wall, true
 }
 
 // countLost reads, and thereby clears, how many packets found the ring full. The

@@ -45,8 +45,8 @@ func (e *engine) emit(p *port, emissions []Emission, now instant) {
 func (e *engine) enter(p *port, packet []byte, h header, now instant) {
 	e.seq++
 	passage := Passage{ID: e.seq, From: p.Name, Event: Entered, Packet: packet}
-	e.observe(passage, now)
-	arrival, c, ok := e.lanes[p.index].up.cross(now.at, len(packet))
+	e.observe(passage, instant{at: now.at - now.age, wall: now.wall.Add(-now.age)})
+	arrival, c, ok := e.lanes[p.index].up.cross(now.at-now.age, len(packet))
 	if !ok {
 		passage.Event = c.event()
 		e.drop(p, passage, c, now)

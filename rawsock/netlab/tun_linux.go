@@ -38,9 +38,9 @@ func (t *tun) open(name string) (err error) {
 
 func (t *tun) fd() int { return t.file }
 
-func (t *tun) read(b []byte) (int, bool) {
+func (t *tun) read(b []byte) (int, int64, bool) {
 	n, err := unix.Read(t.file, b)
-	return max(n, 0), err == nil
+	return max(n, 0), 0, err == nil
 }
 
 func (t *tun) write(b []byte) error {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"tcppunch/rawsock"
+	"tcppunch/rawsock/netlab"
 )
 
 func TestBenchLaunchMeasuresEveryVariantInEachCondition(t *testing.T) {
@@ -92,5 +93,26 @@ func TestPeersOnOneHostMeetWithTwoSYNs(t *testing.T) {
 	}
 	if d.AfterLast.P50 == nil || *d.AfterLast.P50 <= 0 {
 		t.Errorf("got established %v ns after the later launch, want later than it", d.AfterLast.P50)
+	}
+}
+
+func TestBenchEmulatorMeasuresDelayAndThroughput(t *testing.T) {
+	status, out, said := run(t, "", "lab", "bench", "emulator", "--packets", "50", "--burst", "2000", "--busy", "1", "--delay", "5ms", "--device", "packet", "--json")
+	var d EmulatorDocument
+	if err := json.Unmarshal([]byte(out), &d); status != 0 || err != nil {
+		t.Fatalf("status %d, %v: %s%s", status, err, out, said)
+	}
+	if d.Device != netlab.Packet || len(d.Conditions) != 2 || len(d.Throughput) != 3 {
+		t.Fatalf("got %+v, want packet sockets, two conditions and three numbers of boxes", d)
+	}
+	for _, c := range d.Conditions {
+		if c.Packets != 50 || c.Missing != 0 || c.Error.P50 == nil || *c.Error.P50 < 0 || c.Lateness.P50 == nil {
+			t.Errorf("beside %d: got %+v, want 50 packets, none early", c.Busy, c)
+		}
+	}
+	for i, r := range d.Throughput {
+		if r.Boxes != i || r.Packets != 2000 || r.Dropped != 0 || r.PerSecond <= 0 || r.PerCPUSecond < r.PerSecond {
+			t.Errorf("got %+v, want %d boxes and 2000 packets, in less time of the processor than of the clock", r, i)
+		}
 	}
 }

@@ -23,6 +23,11 @@ func BenchSameHost(context.Context, SameHostConfig, func(string)) (SameHostDocum
 	return SameHostDocument{}, errPlatform
 }
 
+// BenchEmulator needs Linux.
+func BenchEmulator(context.Context, EmulatorConfig, func(string)) (EmulatorDocument, error) {
+	return EmulatorDocument{}, errPlatform
+}
+
 // BareBurst needs Linux.
 func BareBurst(_, _ netip.AddrPort, _ int) (time.Duration, error) { return 0, errPlatform }
 
