@@ -139,7 +139,7 @@ func countResets(tap *Tap) (n int) {
 }
 
 func TestAdoptedConnectionsSurviveLoss(t *testing.T) {
-	link := netlab.Link{Delay: 5 * time.Millisecond, Loss: 0.01}
+	link := netlab.Link{Delay: 2 * time.Millisecond, Loss: 0.01}
 	for _, like := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
 		nsA, nsB, addrA, addrB := linked(t, link, like)
 		remote := netip.AddrPortFrom(addrB, 7002)

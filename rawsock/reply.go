@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // ErrNotTCP says that a packet is no whole TCP segment.
@@ -131,6 +132,12 @@ type Reply struct {
 	ICMP    *ICMPError // nil for a segment
 }
 
+// Clone is the reply apart from the packet that it was read from.
+func (r Reply) Clone() Reply {
+	r.Segment.Options, r.Segment.Payload = slices.Clone(r.Segment.Options), slices.Clone(r.Segment.Payload)
+	return r
+}
+
 // ParseReply reads an IP packet that holds a TCP segment, or an ICMP error about
 // one (RFC 792; RFC 4443 section 2.4). All else is ErrNotTCP.
 func ParseReply(packet []byte) (Reply, error) {
@@ -170,6 +177,17 @@ func (f Fit) String() string { return [...]string{"none", "flow", "exact"}[min(f
 
 // MarshalText is String.
 func (f Fit) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (f *Fit) UnmarshalText(text []byte) error {
+	for known := FitNone; known <= FitExact; known++ {
+		if known.String() == string(text) {
+			*f = known
+			return nil
+		}
+	}
+	return errors.New("not a fit: " + string(text))
+}
 
 // Fits tells how well the reply fits a segment that was sent. A reset without an
 // acknowledgement carries the number that the segment acknowledged (RFC 9293

@@ -83,11 +83,16 @@ func commandNames(c *cli.Context) []string {
 	if c.Command != nil && len(c.Command.Subcommands) > 0 {
 		list = c.Command.Subcommands
 	}
-	var names []string
+	var names, hidden []string
 	for _, sub := range list {
-		if !sub.Hidden {
+		if sub.Hidden {
+			hidden = append(hidden, sub.Name)
+		} else {
 			names = append(names, sub.Name)
 		}
+	}
+	if names == nil {
+		return hidden // such as the kinds of craft, which its help lists
 	}
 	return names
 }

@@ -11,6 +11,7 @@ func commands() []*cli.Command {
 		syncCommand(),
 		captureCommand(),
 		analyzeCommand(),
+		craftCommand(),
 		labCommand(),
 	}
 }

@@ -40,13 +40,15 @@ func printJSON(w io.Writer, schema string, v any) error {
 }
 
 // schemaOf names the JSON document of a command: tcppunch.<command>/1. The
-// benchmarks share one.
+// benchmarks share one, and so do the kinds of craft.
 func schemaOf(command string) string {
 	switch {
 	case command == "":
 		command = "tcppunch"
 	case strings.HasPrefix(command, "lab bench "):
 		command = "lab bench"
+	case strings.HasPrefix(command, "craft "):
+		command = "craft"
 	}
 	return "tcppunch." + strings.ReplaceAll(command, " ", "-") + "/1"
 }
