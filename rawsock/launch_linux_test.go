@@ -412,7 +412,7 @@ func TestConcurrentLaunchpadsShareTheCollector(t *testing.T) {
 
 func TestPrivilegesAreReadable(t *testing.T) {
 	text, err := json.Marshal(Privileges{Step: StepNice, Nice: -20, TimerSlack: 1})
-	want := `{"step":"nice","fifo":false,"nice":-20,"memory_locked":false,"timer_slack_ns":1}`
+	want := `{"step":"nice","fifo":false,"nice":-20,"memory_locked":false,"processors_awake":false,"timer_slack_ns":1}`
 	if err != nil || string(text) != want {
 		t.Errorf("got %s, %v, want %s", text, err, want)
 	}
