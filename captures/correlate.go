@@ -1,7 +1,7 @@
 package captures
 
 import (
-	"maps"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -141,7 +141,7 @@ type fingerprint struct {
 // fingerprintOf is false for a SYN that has too little to be told by.
 func fingerprintOf(s Segment) (fingerprint, bool) {
 	p := fingerprint{s.Kind, s.Options.TSval, s.Options.Layout, s.Window, s.ID, s.PayloadLen}
-	return p, s.Kind.isSyn() && p.tsval != 0 && p.id != 0
+	return p, s.Kind.isSyn() && (p.tsval != 0 || p.id != 0)
 }
 
 // byFingerprint unites flows of different places whose SYNs differ in their
@@ -200,36 +200,19 @@ func (f *flow) withFingerprint(p fingerprint) Segment {
 // byContinuation unites flows on the same pair of ports in different files of
 // which one goes on where the other ends: a capture that was split.
 func (u union) byContinuation(flows []*flow) {
-	type ends struct{ low, high any }
+	type ends struct{ low, high netip.AddrPort }
 	holders := map[ends][]int{}
 	for i, f := range flows {
 		k := ends{f.key.low, f.key.high}
 		holders[k] = append(holders[k], i)
 	}
-	for _, k := range slices.Collect(maps.Keys(holders)) {
-		list := holders[k]
+	for _, list := range holders {
 		for n, i := range list {
 			for _, j := range list[max(0, n-maxCompared):n] {
-				if flows[i].key.file != flows[j].key.file && (continues(flows[i], flows[j]) || continues(flows[j], flows[i])) {
+				if isSplit(flows[i], flows[j]) {
 					u.unite(i, j)
 				}
 			}
 		}
 	}
-}
-
-// continues reports whether g acknowledges a SYN of f.
-func continues(f, g *flow) bool {
-	for _, x := range f.segments {
-		if !x.Kind.isSyn() {
-			continue
-		}
-		for _, y := range g.segments {
-			answers := y.From == x.To && y.Kind != KindSyn && !y.Kind.IsICMP() && y.Ack-x.Seq-1 <= uint32(x.PayloadLen)
-			if answers && y.Time.Sub(x.Time).Abs() <= sameAttempt {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -82,6 +82,55 @@ func TestALateSideBehindAnICMPRejectingNAT(t *testing.T) {
 	}
 }
 
+func TestTheLabExchangesTellNATsClocksAndTheLeak(t *testing.T) {
+	for exchange, verdict := range map[string]Verdict{"crossing-nat44": VerdictSimultaneousOpen, "late50ms-nat44-icmp": VerdictICMPRejected} {
+		a := analyzeFiles(t, labFiles(t, exchange, "a", "na", "nb", "b")...)
+		h := only(t, a)
+		if h.Verdict != verdict {
+			t.Errorf("%s: got %v, want %v", exchange, h.Verdict, verdict)
+		}
+		var nat []string
+		for _, n := range h.NAT {
+			nat = append(nat, n.Side.String()+" "+n.Inside.Addr().String()+" "+n.Outside.Addr().String())
+		}
+		if want := []string{"a 10.1.0.2 198.51.100.1", "b 10.2.0.2 203.0.113.1"}; !slices.Equal(nat, want) {
+			t.Errorf("%s: got NATs %q, want %q", exchange, nat, want)
+		}
+		for file, c := range a.Clocks[:3] { // one clock stamped all four files
+			if c.Offset == nil || c.Offset.Abs() > *c.Bound || *c.Bound > 21*time.Millisecond || c.Applied != 0 {
+				t.Errorf("%s: got clock %+v of file %d", exchange, c, file)
+			}
+		}
+	}
+}
+
+func TestTheLabsLeakIsFoundAtEveryPlaceThatSawIt(t *testing.T) {
+	for _, places := range [][]string{{"na"}, {"nb"}, {"na-any-sll2"}, {"a", "na", "nb", "b"}, {"b", "nb"}} {
+		h := only(t, analyzeFiles(t, labFiles(t, "late50ms-nat44-icmp", places...)...))
+		if len(h.Leaks) != 1 || h.Leaks[0].From.String() != "10.1.0.2:40004" || h.Leaks[0].Instead.String() != "198.51.100.1:40004" || h.Leaks[0].Count != 4 || h.Leaks[0].Kind != KindRstAck {
+			t.Errorf("%v: got leaks %+v", places, h.Leaks)
+		}
+	}
+	for _, place := range []string{"a", "b"} {
+		if h := only(t, analyzeFiles(t, labFiles(t, "late50ms-nat44-icmp", place)...)); len(h.Leaks) != 0 {
+			t.Errorf("%s: got leaks %+v where none passed", place, h.Leaks)
+		}
+	}
+}
+
+func TestTheLabsRefusalComesFromTheNAT(t *testing.T) {
+	h := only(t, analyzeFiles(t, labFiles(t, "late50ms-nat44-icmp", "a", "na", "nb", "b")...))
+	if h.ICMP == nil || h.ICMP.By != "path" || h.ICMP.Confidence != "proven" || h.ICMP.Between == nil || *h.ICMP.Between != [2]int{2, 3} {
+		t.Errorf("got %+v", h.ICMP)
+	}
+	for _, place := range []string{"a", "na", "nb"} {
+		h := only(t, analyzeFiles(t, labFiles(t, "late50ms-nat44-icmp", place)...))
+		if m := h.CrossingMargin; m == nil || *m > -26500*time.Microsecond || *m < -26600*time.Microsecond {
+			t.Errorf("%s: got margin %v, want a miss by 26.58 ms", place, m)
+		}
+	}
+}
+
 func TestPublicHandshakesKeepTheirVerdicts(t *testing.T) {
 	dir := corpus(t)
 	want := map[string]Verdict{

@@ -6,23 +6,26 @@ import (
 	"time"
 )
 
-// maxOrphans bounds how many RSTs are kept that belong to no opening on their
-// own pair of ports: the latest.
+// maxOrphans bounds how many segments are kept that belong to no opening on
+// their own pair of ports: the latest.
 const maxOrphans = 4096
 
 // leakDelay is how long after a segment a RST may still answer it.
 const leakDelay = 2 * time.Second
 
-// orphans are RSTs on a pair of ports where nothing was opened. A NAT that
-// has lost a mapping, or that calls the RST invalid, lets it pass with the
-// address that the host has inside: such a RST belongs to an opening in another
-// name.
+// orphans are segments on a pair of ports where nothing was opened, and yet they
+// may belong to an opening. A NAT that has lost a mapping, or that calls a RST
+// invalid, lets it pass with the address that the host has inside. And where a
+// capture was split, the opening is in another file.
 type orphans struct {
 	list []Segment
 	next int
 }
 
 func (o *orphans) add(s Segment) {
+	if !s.Kind.isRst() && !s.Kind.acknowledges() && !s.Kind.IsICMP() {
+		return
+	}
 	if len(o.list) < maxOrphans {
 		o.list = append(o.list, s)
 		return
@@ -31,58 +34,103 @@ func (o *orphans) add(s Segment) {
 	o.next = (o.next + 1) % maxOrphans
 }
 
-// asked is a segment to which a RST may answer: the end that sent it, and the
-// number that the RST then has to repeat.
+// asked is a segment to which an orphan may answer: the end that sent it, and
+// the number that the orphan then repeats.
 type asked struct {
-	file, place int
-	from        netip.AddrPort
-	number      uint32
+	from   netip.AddrPort
+	number uint32
 }
 
-// adopt gives copies of the flows that some orphan belongs to: it answers a
-// segment of the flow at the same place by its number, which is one of 2^32,
-// and to the port that the segment came from.
+// adopt gives the flows with the orphans that belong to them, in copies where
+// there are any: one that answers a segment of the flow by its number, which is
+// one of 2^32, and to the port that the segment came from.
 func (o *orphans) adopt(flows []*flow) []*flow {
 	if len(o.list) == 0 {
 		return flows
 	}
-	wanted := map[asked][]int{}
-	for i, f := range flows {
-		for _, s := range f.segments {
-			k := asked{s.File, s.Interface, s.From, s.Seq + 1 + uint32(s.PayloadLen)}
-			if s.Kind.isSyn() {
-				wanted[k] = append(wanted[k], i)
-			}
-			if k.number = s.Ack; s.Kind == KindSynAck || s.Kind == KindAck {
-				wanted[k] = append(wanted[k], i)
-			}
+	waiting := map[asked][]Segment{}
+	var mayWait [1 << 10]uint64 // a bit for the low 16 of each number: most flows need no look-up
+	for _, s := range o.list {
+		k := asked{s.To, s.Ack}
+		switch {
+		case s.Kind == KindRst:
+			k.number = s.Seq
+		case s.Kind.IsICMP(): // it quotes the SYN
+			k = asked{s.From, s.Seq + 1}
 		}
+		waiting[k] = append(waiting[k], s)
+		mayWait[k.number>>6&1023] |= 1 << (k.number & 63)
 	}
 	out := slices.Clone(flows)
-	for _, s := range o.list {
-		k := asked{s.File, s.Interface, s.To, s.Seq}
-		if s.Kind == KindRstAck {
-			k.number = s.Ack
-		}
-		if i, ok := o.parent(flows, wanted[k], s); ok {
-			if out[i] == flows[i] {
-				out[i] = flows[i].clone()
+	for i, f := range flows {
+		for _, x := range f.segments {
+			for _, k := range x.expects() {
+				if mayWait[k.number>>6&1023]>>(k.number&63)&1 == 0 {
+					continue
+				}
+				for _, s := range waiting[k] {
+					out[i] = out[i].adopt(f, x, s)
+				}
 			}
-			out[i].insert(s)
 		}
 	}
 	return out
 }
 
-func (o *orphans) parent(flows []*flow, candidates []int, s Segment) (int, bool) {
-	for _, i := range candidates {
-		for _, x := range flows[i].segments {
-			if gap := s.Time.Sub(x.Time); x.From == s.To && gap >= 0 && gap <= leakDelay {
-				return i, true
-			}
+// expects is what an answer to the segment would repeat.
+func (s Segment) expects() (list [2]asked) {
+	if s.Kind.isSyn() {
+		list[0] = asked{s.From, s.Seq + 1 + uint32(s.PayloadLen)}
+	}
+	if s.Kind == KindSynAck || s.Kind == KindAck {
+		list[1] = asked{s.From, s.Ack}
+	}
+	return list
+}
+
+// adopt gives the flow with an orphan that answers its segment x, if it is a
+// RST in another name at the same place, or the continuation in another file;
+// before is the flow without any orphan.
+func (f *flow) adopt(before *flow, x, s Segment) *flow {
+	leak := s.File == x.File && s.Interface == x.Interface && s.From != x.To && s.Kind.isRst()
+	if gap := s.Time.Sub(x.Time); leak && (gap < 0 || gap > leakDelay) {
+		return f
+	}
+	split := s.File != x.File && (s.From == x.To || s.Kind.IsICMP() && s.To == x.To) && s.Time.Sub(x.Time).Abs() <= sameAttempt && f.goesOnIn(s)
+	if !leak && !split || slices.ContainsFunc(f.segments, s.twice) {
+		return f
+	}
+	if f == before {
+		f = f.clone()
+	}
+	f.insert(s)
+	return f
+}
+
+// twice reports whether x is the same frame, captured once more.
+func (s Segment) twice(x Segment) bool {
+	return x.File == s.File && keyOfRaw(x) == keyOfRaw(s) && s.Time.Sub(x.Time).Abs() <= duplicateFrame
+}
+
+// goesOnIn reports whether a segment in another file can be the same place's:
+// no segment of the same side has another TTL, and the flow does not have it.
+func (f *flow) goesOnIn(s Segment) bool {
+	same := 0
+	for _, x := range f.segments {
+		if s.Kind.IsICMP() {
+			break // it has a source of its own
+		}
+		if x.From != s.From || x.Kind.IsICMP() {
+			continue
+		}
+		if x.TTL != s.TTL && !x.Kind.isRst() && !s.Kind.isRst() || keyOfRaw(x) == keyOfRaw(s) {
+			return false
+		}
+		if x.Kind == s.Kind {
+			same++
 		}
 	}
-	return 0, false
+	return same < maxPlain
 }
 
 func (f *flow) clone() *flow {
@@ -91,9 +139,11 @@ func (f *flow) clone() *flow {
 	return &g
 }
 
-// insert keeps the order of the file.
+// insert keeps the order of the file, or of time between two files.
 func (f *flow) insert(s Segment) {
-	i := slices.IndexFunc(f.segments, func(x Segment) bool { return x.Packet > s.Packet })
+	i := slices.IndexFunc(f.segments, func(x Segment) bool {
+		return x.File == s.File && x.Packet > s.Packet || x.File != s.File && x.Time.After(s.Time)
+	})
 	if i < 0 {
 		i = len(f.segments)
 	}

@@ -184,7 +184,7 @@ func (f *flow) rawKeys() map[rawKey][]Segment {
 
 // isSplit is for two flows of different files with the same ends. They are of
 // one place if what both show has the same time and TTL in both, or, where
-// nothing is in both, if the TTLs of a side agree.
+// nothing is in both, if one goes on where the other ends.
 func isSplit(f, g *flow) bool {
 	if f.key.low != g.key.low || f.key.high != g.key.high || f.key.file == g.key.file {
 		return false
@@ -198,25 +198,28 @@ func isSplit(f, g *flow) bool {
 			}
 		}
 	}
-	return common || f.agreesInTTL(g)
+	if g.segments[0].Time.Before(f.segments[0].Time) {
+		f, g = g, f
+	}
+	return common || f.last.Sub(g.segments[0].Time) <= 0 && !f.isOver(g.segments[0]) && f.agreesInTTL(g)
 }
 
 func (s Segment) sameSighting(x Segment) bool { return x.Time.Equal(s.Time) && x.TTL == s.TTL }
 
+// agreesInTTL reports whether nothing speaks against one place: no side has
+// another TTL, and it is not the host of one end and then of the other.
 func (f *flow) agreesInTTL(g *flow) bool {
-	agree := false
 	for _, x := range f.segments {
 		for _, y := range g.segments {
-			if x.From != y.From || x.Kind.IsICMP() || y.Kind.IsICMP() || x.Kind.isRst() || y.Kind.isRst() {
+			if x.Kind.IsICMP() || y.Kind.IsICMP() || x.Kind.isRst() || y.Kind.isRst() {
 				continue
 			}
-			if x.TTL != y.TTL {
+			if x.From == y.From && x.TTL != y.TTL || x.From != y.From && hops(x.TTL) == 0 && hops(y.TTL) == 0 {
 				return false
 			}
-			agree = true
 		}
 	}
-	return agree
+	return true
 }
 
 // isLeak is for two flows of one place that have one end in common: the other

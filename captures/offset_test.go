@@ -1,0 +1,109 @@
+package captures
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestTheOffsetOfAClockLiesWithinItsBound(t *testing.T) {
+	for _, truth := range []time.Duration{0, 3 * time.Millisecond, 90 * time.Millisecond, -5 * time.Second, 26 * time.Hour} {
+		w := newWorld()
+		w.clocks = [4]time.Duration{0, 0, truth, truth}
+		w.play(t, scenarios[VerdictSimultaneousOpen]...)
+		a := w.analyse(t, 0, 1, 2, 3)
+		h := only(t, a)
+		for file, want := range w.clocks {
+			c := a.Clocks[file]
+			if c.Offset == nil || (*c.Offset-want).Abs() > *c.Bound || !c.Consistent || c.Packets != 6 {
+				t.Errorf("clock wrong by %v: got %+v for %s", truth, c, placeNames[file])
+				continue
+			}
+			if *c.Bound > hop+ms {
+				t.Errorf("clock wrong by %v: got bound %v, want no more than the delay", truth, *c.Bound)
+			}
+			if left := want + c.Applied; left.Abs() > hop+ms {
+				t.Errorf("clock wrong by %v: %v are left after %v were added", truth, left, c.Applied)
+			}
+		}
+		if h.Verdict != VerdictSimultaneousOpen || !slices.IsSortedFunc(h.Events, func(x, y Event) int { return x.At.Compare(y.At) }) {
+			t.Errorf("clock wrong by %v: got %v", truth, h.Verdict)
+		}
+		var path []int
+		for _, v := range h.Vantages {
+			path = append(path, v.File)
+		}
+		if !slices.Equal(path, []int{0, 1, 2, 3}) {
+			t.Errorf("clock wrong by %v: got path %v", truth, path)
+		}
+	}
+}
+
+func TestAClockSeenInOneDirectionHasOneBound(t *testing.T) {
+	w := newWorld()
+	w.clocks[3] = -time.Hour
+	w.play(t, scenarios[VerdictICMPRejected]...)
+	c := w.analyse(t, 2, 3).Clocks[1]
+	if c.Offset != nil || c.Bound != nil || (c.AtLeast == nil) == (c.AtMost == nil) {
+		t.Errorf("got %+v, want one bound", c)
+	}
+}
+
+func TestAClockThatWasSetFitsNoOffset(t *testing.T) {
+	w := newWorld().play(t, scenarios[VerdictSimultaneousOpen]...)
+	w.clocks[3] = time.Minute
+	late := slices.Clone(scenarios[VerdictSimultaneousOpen])
+	for i := range late {
+		late[i].at += 10 * time.Minute
+		late[i].seq += 70000
+		if late[i].ack > 0 {
+			late[i].ack += 70000
+		}
+	}
+	w.play(t, late...)
+	a := w.analyse(t, 0, 3)
+	if a.Clocks[1].Consistent || a.Clocks[1].Offset != nil {
+		t.Errorf("got %+v", a.Clocks[1])
+	}
+	if len(a.Handshakes) != 2 || a.Summary[VerdictSimultaneousOpen] != 2 {
+		t.Errorf("got %v", a.Summary)
+	}
+}
+
+func TestARewrittenSequenceNumberIsOneExchange(t *testing.T) {
+	for want, script := range scenarios {
+		w := newWorld()
+		w.isnShift = 0x7fff0000
+		w.play(t, script...)
+		a := w.analyse(t, 0, 1, 2)
+		if len(a.Handshakes) != 1 || a.Handshakes[0].Verdict != want || len(a.Handshakes[0].Vantages) != 3 {
+			t.Errorf("got %v, want one %v", a.Summary, want)
+			continue
+		}
+		h := a.Handshakes[0]
+		if len(h.NAT) == 0 || !slices.Equal(h.NAT[0].Rewrites, []Rewrite{RewriteAddress, RewriteISN}) {
+			t.Errorf("%v: got %+v", want, h.NAT)
+		}
+	}
+}
+
+func TestClampingAndStrippingAreFoundBetweenTheRightPlaces(t *testing.T) {
+	w := newWorld()
+	w.clampTo, w.stripsTS = 1360, true
+	h := only(t, w.play(t, scenarios[VerdictSimultaneousOpen]...).analyse(t, 0, 1, 2, 3))
+	found := map[Rewrite][][2]int{}
+	for _, n := range h.NAT {
+		for _, r := range n.Rewrites {
+			found[r] = append(found[r], n.Between)
+		}
+	}
+	if want := [][2]int{{0, 1}, {1, 0}}; !slices.Equal(found[RewriteMSS], want) {
+		t.Errorf("got clamping between %v, want %v", found[RewriteMSS], want)
+	}
+	if want := [][2]int{{2, 3}, {3, 2}}; !slices.Equal(found[RewriteTimestamps], want) {
+		t.Errorf("got stripping between %v, want %v", found[RewriteTimestamps], want)
+	}
+	if h.Verdict != VerdictSimultaneousOpen {
+		t.Errorf("got %v", h.Verdict)
+	}
+}
