@@ -53,6 +53,9 @@ type File struct {
 func Analyze(sources []Source, filter Filter) (Analysis, error) {
 	var a Analyzer
 	out := Analysis{Files: []File{}, Handshakes: []Handshake{}, Summary: map[Verdict]int{}}
+	for i := range a.shards {
+		a.shards[i].several = len(sources) > 1
+	}
 	for i, s := range sources {
 		a.SetOffset(i, s.Offset)
 		file, err := a.readAll(i, s)

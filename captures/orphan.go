@@ -22,10 +22,13 @@ type orphans struct {
 	next int
 }
 
+// mayBeOrphan: what is no RST can belong to an opening elsewhere only if there
+// is another file.
+func mayBeOrphan(k Kind, severalFiles bool) bool {
+	return k.isRst() || severalFiles && (k.acknowledges() || k.IsICMP())
+}
+
 func (o *orphans) add(s Segment) {
-	if !s.Kind.isRst() && !s.Kind.acknowledges() && !s.Kind.IsICMP() {
-		return
-	}
 	if len(o.list) < maxOrphans {
 		o.list = append(o.list, s)
 		return

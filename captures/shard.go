@@ -35,6 +35,7 @@ type shard struct {
 	early    int                // openings that were judged before their time
 	dropped  map[int]int        // segments by file
 	orphans  orphans
+	several  bool // files are to come
 }
 
 // verdictCounts counts openings by verdict.
@@ -52,7 +53,7 @@ func (s *shard) place(l *look) {
 		n = s.open(l)
 	}
 	if n == 0 {
-		if l.kind.isRst() {
+		if mayBeOrphan(l.kind, s.several) {
 			s.orphans.add(l.segment(&s.tcp))
 		}
 		return
@@ -320,7 +321,13 @@ func (l *look) options(tcp *tcpLayer) Options {
 func (l *look) segment(tcp *tcpLayer) Segment {
 	options := l.options(tcp)
 	x := newNode(l, &options)
-	return x.segment(l.id.key(), nil)
+	var notes slab[icmpNote]
+	if l.kind.IsICMP() {
+		note := notes.take()
+		*notes.at(note) = newICMPNote(l.decoded)
+		x.layout = uint64(note)
+	}
+	return x.segment(l.id.key(), &notes)
 }
 
 // noFeedback is a gopacket.DecodeFeedback that ignores whether a packet was cut.

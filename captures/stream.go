@@ -201,7 +201,21 @@ func isSplit(f, g *flow) bool {
 	if g.segments[0].Time.Before(f.segments[0].Time) {
 		f, g = g, f
 	}
-	return common || f.last.Sub(g.segments[0].Time) <= 0 && !f.isOver(g.segments[0]) && f.agreesInTTL(g)
+	return common || f.leadsTo(g.segments[0]) && f.agreesInTTL(g)
+}
+
+// leadsTo reports whether a segment in another file can belong to the flow's
+// opening: it comes next, and is no SYN of another connection.
+func (f *flow) leadsTo(s Segment) bool {
+	gap := s.Time.Sub(f.segments[len(f.segments)-1].Time)
+	answered := [2]bool{}
+	for _, x := range f.segments {
+		if x.Kind.acknowledges() {
+			answered[f.end(x)] = true
+		}
+	}
+	anew := s.Kind == KindSyn && !f.isns[isnKey{s.From, s.Seq}] && answered == [2]bool{true, true}
+	return gap >= 0 && gap <= sameAttempt && !anew
 }
 
 func (s Segment) sameSighting(x Segment) bool { return x.Time.Equal(s.Time) && x.TTL == s.TTL }

@@ -37,7 +37,7 @@ func newWorld() *world {
 	return &world{from: dawn, addresses: map[Side][4]netip.AddrPort{SideA: {a, na, na, na}, SideB: {nb, nb, nb, b}}}
 }
 
-var arrival = [4]time.Duration{0, 100 * time.Microsecond, hop, hop + 100*time.Microsecond}
+var steps = [4]time.Duration{0, 100 * time.Microsecond, hop, hop + 100*time.Microsecond}
 
 // sent is a segment: from which place it starts (that of its sender, or of a NAT
 // that makes it up) and how many places it reaches.
@@ -77,7 +77,7 @@ func (w *world) send(t testing.TB, s sent) {
 		if s.side == SideB {
 			place = 3 - n
 		}
-		at := w.from.Add(s.at + arrival[n] - arrival[s.start] + w.clocks[place])
+		at := w.from.Add(s.at + steps[n] - steps[s.start] + w.clocks[place])
 		data := w.frame(t, s, place, n)
 		w.perPlace[place] = append(w.perPlace[place], Packet{Time: at, Data: data, Length: len(data)})
 	}
