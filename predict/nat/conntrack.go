@@ -230,6 +230,9 @@ func (c *connection) resynchronise(p Packet, k segmentKind, d int) bool {
 func (c *connection) ignore(p Packet, k segmentKind, d int) {
 	c.last.kind, c.last.direction = k, d
 	c.last.seq, c.last.end, c.last.window = p.Seq, p.end(), uint32(p.Window)
+	if k == kindACK && d == 1 && c.state == tcpSynSent {
+		c.last.ack = p.Ack
+	}
 	if k == kindSYN && d == 0 {
 		c.last.options = p.Options
 		c.last.challenge = c.state == tcpLastAck
@@ -241,6 +244,9 @@ func (c *connection) ignore(p Packet, k segmentKind, d int) {
 // to be checked.
 func (c *connection) reset(p Packet, d int, old, next tcpState) (tcpState, bool, tracking) {
 	other := &c.ends[1-d]
+	if old >= tcpFinWait && old <= tcpClose { // the endpoints may be in use again
+		return next, false, fits
+	}
 	if other.acked && c.last.kind != kindSYN {
 		switch {
 		case p.Seq == 0 && old != tcpEstablished:
@@ -254,7 +260,10 @@ func (c *connection) reset(p Packet, d int, old, next tcpState) (tcpState, bool,
 		}
 		next = old // a challenge ACK may follow (RFC 5961 section 3)
 	}
-	answers := c.answered && c.last.kind == kindSYN || !c.assured && c.last.kind == kindACK
+	answers := c.answered && c.last.kind == kindSYN && c.last.direction != d || !c.assured && c.last.kind == kindACK
+	if old == tcpSynSent && c.last.kind == kindACK && c.last.direction == 1 && p.Seq == c.last.ack {
+		return next, false, fits // answers an ACK of a half-open connection (RFC 9293 section 3.5.1)
+	}
 	return next, !(answers && p.Ack == c.last.end), fits
 }
 
@@ -268,8 +277,8 @@ func (c *connection) enter(p Packet, k segmentKind, d int, old, next tcpState) t
 		if k == kindRST {
 			return ends
 		}
-		if k == kindSYN && old == tcpSynSent && d == 0 { // a repeated SYN does not renew the timeout
-			return ignored
+		if k == kindSYN && old == tcpSynSent { // neither a repeated SYN nor a crossing one renews the timeout
+			return c.heard(d, ignored)
 		}
 	} else if (old == tcpSynReceived || old == tcpEstablished) && next == tcpEstablished {
 		c.assured = true

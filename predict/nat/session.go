@@ -62,7 +62,7 @@ func (s *session) see(p Packet, outbound bool) {
 	if p.Protocol != TCP {
 		return
 	}
-	if p.opens() && s.closing { // the endpoints are used again
+	if p.opens() && s.closing && s.tcp == nil { // the endpoints are used again
 		s.synOut, s.synIn, s.ackOut, s.ackIn, s.closing, s.dropNextSYN = false, false, false, false, false, false
 		s.incoming = !outbound
 	}

@@ -20,8 +20,8 @@ func (t *Translator) track(s *session, p Packet, outbound bool) tracking {
 	if v == invalid || v == restart {
 		return v
 	}
-	if p.resets() && t.keeps(s, p) {
-		return fits
+	if p.resets() && (v == ignored || t.keeps(s, p)) {
+		return v
 	}
 	s.see(p, outbound)
 	if v == fits {

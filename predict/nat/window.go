@@ -58,6 +58,10 @@ func (c *connection) inWindow(p Packet, k segmentKind, d int) tracking {
 		sack = p.Options.Edge
 	}
 	syn, hasAck := p.Flags.Has(SYN), p.Flags.Has(ACK)
+	sent := receiver.end
+	if sender.maxWindow == 0 && k == kindRST {
+		sent++ // measured: a first answer that is a RST may acknowledge one more
+	}
 	switch {
 	case sender.maxWindow == 0 && syn:
 		sender.begin(p, receiver)
@@ -78,29 +82,37 @@ func (c *connection) inWindow(p Packet, k segmentKind, d int) tracking {
 	if seq == end && (k != kindRST || seq == 0 && c.state == tcpSynSent) { // nothing but an acknowledgment
 		seq, end = sender.end, sender.end
 	}
-	if v := sender.judge(receiver, seq, end, sack); v != fits {
+	if !after(sent, receiver.end) {
+		sent = receiver.end
+	}
+	if v := sender.judge(receiver, seq, end, sack, sent); v != fits {
+		if sender.liberal {
+			return fits // and is not learned from
+		}
 		return v
 	}
 	c.learn(p, k, d, seq, end, ack, sack)
 	return fits
 }
 
-// judge compares a segment with what both ends have said.
-func (w *window) judge(receiver *window, seq, end, sack uint32) tracking {
+// judge compares a segment with what both ends have said; sent is what may be
+// acknowledged. What exceeds the window by no more than as much again passes
+// without being believed.
+func (w *window) judge(receiver *window, seq, end, sack, sent uint32) tracking {
 	switch {
-	case !before(seq, w.maxEnd+1): // beyond what the receiver allows
-		if w.liberal {
-			return fits
-		}
+	case !before(seq, w.maxEnd+1) && end-w.maxEnd+1 > receiver.maxWindow: // beyond what the receiver allows
 		return invalid
-	case !before(sack, receiver.end+1): // acknowledges what was not sent
-		if w.liberal {
-			return fits
-		}
+	case after(sack, sent): // acknowledges what was not sent
 		return invalid
 	case receiver.maxWindow != 0 && !after(end, w.end-receiver.maxWindow-1): // old data again
 		return ignored
 	case !after(sack, receiver.end-max(w.maxWindow, maxAckWindow)-1): // a late acknowledgment
+		return ignored
+	}
+	if !before(seq, w.maxEnd+1) {
+		if after(end, w.end) {
+			w.end = end
+		}
 		return ignored
 	}
 	return fits
