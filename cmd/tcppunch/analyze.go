@@ -26,12 +26,13 @@ func analyzeCommand() *cli.Command {
 		ArgsUsage: "FILE…",
 		Args:      true,
 		Description: "Reads pcap and pcapng files, also compressed with gzip or zstd; - is standard input. Several files\n" +
-			"are several vantage points of one exchange and must share a clock. Exit status 1: no opening of a TCP connection was found.",
+			"are several vantage points of one exchange, whose clocks are compared. Exit status 1: no opening of a TCP connection was found.",
 		Flags: []cli.Flag{
 			jsonFlag(),
 			&cli.StringFlag{Name: "html", Usage: "write a page with ladders and evidence to `FILE`"},
 			&cli.StringFlag{Name: "svg", Usage: "write the first ladder as a picture to `FILE`"},
-			&cli.StringFlag{Name: "write", Usage: "write the packets of the openings, commented, to `FILE`.pcapng"},
+			&cli.BoolFlag{Name: "mermaid", Usage: "print sequence diagrams in Mermaid's language instead of ladders"},
+			&cli.StringFlag{Name: "write", Usage: "write the packets of the openings, commented, to `FILE`.pcapng; or, without comments, to FILE.pcap"},
 			&cli.StringFlag{Name: "host", Usage: "only openings with this IP `ADDRESS` on either side"},
 			&cli.IntFlag{Name: "port", Usage: "only openings with this `PORT` on either side"},
 			&cli.IntFlag{Name: "width", Usage: "columns of the ladder (default: those of the terminal, or 80)"},
@@ -247,6 +248,14 @@ func printAnalysis(c *cli.Context, w io.Writer, a captures.Analysis) error {
 	}
 	options := report.LadderOptions{Width: ladderWidth(c, w), ASCII: c.Bool("ascii")}
 	buffered := bufio.NewWriter(w)
+	if c.Bool("mermaid") {
+		for _, h := range a.Handshakes {
+			if err := report.Mermaid(buffered, h); err != nil {
+				return err
+			}
+		}
+		return buffered.Flush()
+	}
 	for i, h := range a.Handshakes {
 		if len(a.Handshakes) > 1 {
 			fmt.Fprintf(buffered, "== %d of %d ==\n", i+1, len(a.Handshakes))
@@ -255,6 +264,9 @@ func printAnalysis(c *cli.Context, w io.Writer, a captures.Analysis) error {
 			return err
 		}
 		fmt.Fprintln(buffered)
+	}
+	for _, line := range report.ClockLines(a) {
+		fmt.Fprintf(buffered, "clock of %s\n", report.Escape(line))
 	}
 	fmt.Fprintln(buffered, summaryLine(a))
 	return buffered.Flush()

@@ -1,6 +1,7 @@
 package report
 
 import (
+	_ "embed" // the page's template
 	"fmt"
 	"html/template"
 	"io"
@@ -19,8 +20,18 @@ type Section struct {
 	Table   [][2]string // name and value
 	Picture template.HTML
 	List    []Item
+	Limits  []string // what is not known
 	Events  []EventRow
+
+	findings []finding
+	timeline *timeline
 }
+
+// Findings are for the template, which sees no unexported fields.
+func (s Section) Findings() []finding { return s.findings }
+
+// Timeline is for the template, too.
+func (s Section) Timeline() *timeline { return s.timeline }
 
 // Item is a sentence and where it is from.
 type Item struct{ Text, Source string }
@@ -40,25 +51,20 @@ func HTML(w io.Writer, title string, sections ...Section) error {
 
 // HandshakeSection renders one handshake for HTML.
 func HandshakeSection(h captures.Handshake) Section {
-	var picture strings.Builder
-	SVG(&picture, h) // a strings.Builder does not fail
+	var picture strings.Builder // does not fail
+	wide.svg(&picture, h)
+	narrow.svg(&picture, h)
 	s := Section{
-		Title:   fmt.Sprintf("%s and %s", h.A, h.B),
-		Badge:   h.Verdict.String() + Established(h),
-		Good:    h.Established != nil && *h.Established,
-		Picture: template.HTML(picture.String()),
-	}
-	if h.CrossingMargin != nil {
-		s.Table = append(s.Table, [2]string{"margin", Margin(*h.CrossingMargin)})
-	}
-	for _, n := range h.NAT {
-		s.Table = append(s.Table, [2]string{"NAT of " + strings.ToUpper(n.Side.String()), fmt.Sprintf("%s inside, %s outside (%s)", n.Inside, n.Outside, n)})
-	}
-	if h.Reset != nil {
-		s.Table = append(s.Table, [2]string{"reset", fmt.Sprintf("by %s (%s)", h.Reset.By, h.Reset.Confidence)})
+		Title:    fmt.Sprintf("%s and %s", h.A, h.B),
+		Badge:    h.Verdict.String() + Established(h),
+		Good:     h.Established != nil && *h.Established,
+		Picture:  template.HTML(picture.String()),
+		Limits:   h.Limits,
+		findings: findings(h),
+		timeline: newTimeline(h),
 	}
 	for _, e := range h.Evidence {
-		s.List = append(s.List, Item{e.Text, fmt.Sprintf("%s#%d", placeOf(h, e), e.Packet)})
+		s.List = append(s.List, Item{e.Text, sourceOf(h, e.File, e.Packet)})
 	}
 	names := distinct(h.Vantages)
 	for _, e := range h.Events {
@@ -78,44 +84,34 @@ func eventRow(h captures.Handshake, e captures.Event, place string) EventRow {
 	return row
 }
 
+// maxSections bounds how many handshakes a page shows in full.
+const maxSections = 100
+
 // AnalysisSections renders a whole analysis: what was read, then each
-// handshake.
+// handshake, up to a hundred.
 func AnalysisSections(a captures.Analysis) []Section {
 	files := Section{Title: "Files"}
-	for _, f := range a.Files {
+	for i, f := range a.Files {
 		value := fmt.Sprintf("%s, %d packets, %d bytes", f.Format, f.Packets, f.Bytes)
 		if f.CutShort {
 			value += ", cut short"
 		}
+		if text := clockOf(a, i); text != "" {
+			value += "; clock: " + text
+		}
 		files.Table = append(files.Table, [2]string{f.Path, strings.Join(append([]string{value}, f.Problems...), "; ")})
 	}
 	list := []Section{files}
-	for _, h := range a.Handshakes {
+	for _, h := range a.Handshakes[:min(len(a.Handshakes), maxSections)] {
 		list = append(list, HandshakeSection(h))
+	}
+	if n := len(a.Handshakes) - maxSections; n > 0 {
+		list = append(list, Section{Title: "And more", Text: []string{fmt.Sprintf("%d more openings are not shown here. --host and --port choose.", n)}})
 	}
 	return list
 }
 
-var page = template.Must(template.New("page").Parse(`<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{{.Title}}</title><style>
-:root{color-scheme:light dark;--ink:#1b2330;--paper:#fff;--line:#d7dce3;--faint:#5f6b7a;--good:#12713a;--bad:#a3162a}
-@media (prefers-color-scheme:dark){:root{--ink:#e6e9ee;--paper:#14181f;--line:#333c49;--faint:#9aa5b4;--good:#5fd38d;--bad:#ff8593}}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:900px;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2.2rem;border-top:1px solid var(--line);padding-top:1rem}
-.badge{font-size:.85rem;border:1px solid;border-radius:1em;padding:.1em .7em;margin-left:.5em;white-space:nowrap;color:var(--bad)}.badge.good{color:var(--good)}
-table{border-collapse:collapse;margin:.6rem 0;width:100%}th,td{text-align:left;vertical-align:top;padding:.2rem .8rem .2rem 0;border-bottom:1px solid var(--line)}
-th{font-weight:600;white-space:nowrap}.src{color:var(--faint);font-size:.85em}svg{max-width:100%;height:auto;display:block;margin:1rem 0}
-details{margin:.8rem 0}details table{font:12px ui-monospace,monospace}
-@media print{body{margin:0;max-width:none}section{break-inside:avoid}:root{--ink:#000;--paper:#fff}}
-</style></head><body><h1>{{.Title}}</h1>
-{{range .Sections}}<section>{{if .Title}}<h2>{{.Title}}{{if .Badge}}<span class="badge{{if .Good}} good{{end}}">{{.Badge}}</span>{{end}}</h2>{{end}}
-{{range .Text}}<p>{{.}}</p>
-{{end}}{{.Picture}}{{if .Table}}<table>{{range .Table}}<tr><th>{{index . 0}}</th><td>{{index . 1}}</td></tr>
-{{end}}</table>{{end}}{{if .List}}<ul>{{range .List}}<li>{{.Text}} <span class="src">{{.Source}}</span></li>
-{{end}}</ul>{{end}}{{if .Events}}<details><summary>{{len .Events}} packets</summary><table><tr><th>time</th><th>seen in</th><th>from</th><th>kind</th><th>seq</th><th>ack</th><th>ttl</th></tr>
-{{range .Events}}<tr><td>{{.At}}</td><td>{{.Place}}</td><td>{{.From}}</td><td>{{.Kind}}</td><td>{{.Seq}}</td><td>{{.Ack}}</td><td>{{.TTL}}</td></tr>
-{{end}}</table></details>{{end}}</section>
-{{end}}</body></html>
-`))
+//go:embed page.html
+var pageText string
+
+var page = template.Must(template.New("page").Parse(pageText))

@@ -37,24 +37,25 @@ func Ladder(w io.Writer, h captures.Handshake, opt LadderOptions) error {
 	return err
 }
 
-// WriteVerdict writes verdict, margin, translations and evidence as text.
+// WriteVerdict writes verdict, findings, evidence, and what stays unknown, as
+// text.
 func WriteVerdict(w io.Writer, h captures.Handshake, width int) {
 	line := func(head, format string, args ...any) {
 		io.WriteString(w, wrap(fmt.Sprintf(format, args...), head, strings.Repeat(" ", len(head)), width))
 	}
 	line("verdict: ", "%s%s", h.Verdict, Established(h))
-	if h.CrossingMargin != nil {
-		line("margin:  ", "%s", Margin(*h.CrossingMargin))
-	}
-	for _, n := range h.NAT {
-		line("nat:     ", "%s -> %s (%s)", n.Inside, n.Outside, n)
-	}
-	if h.Reset != nil {
-		line("reset:   ", "by %s (%s)", h.Reset.By, h.Reset.Confidence)
+	for _, f := range findings(h) {
+		line(fmt.Sprintf("%-9s", f.Name+": "), "%s", Escape(f.Text))
+		for _, r := range f.Reasons {
+			io.WriteString(w, wrap(fmt.Sprintf("%s [%s]", Escape(r.Text), Escape(r.Source)), "    ", "        ", width))
+		}
 	}
 	for _, e := range h.Evidence {
-		text := fmt.Sprintf("%s [%s#%d]", Escape(e.Text), Escape(placeOf(h, e)), e.Packet)
+		text := fmt.Sprintf("%s [%s]", Escape(e.Text), Escape(sourceOf(h, e.File, e.Packet)))
 		io.WriteString(w, wrap(text, "  - ", "    ", width))
+	}
+	for _, l := range h.Limits {
+		io.WriteString(w, wrap(Escape(l), "  ? ", "    ", width))
 	}
 }
 
@@ -79,13 +80,13 @@ func Margin(d time.Duration) string {
 
 // placeOf is the short name of the vantage point that a piece of evidence is
 // from; nothing where there is one only.
-func placeOf(h captures.Handshake, e captures.Evidence) string {
+func placeOf(h captures.Handshake, file, packet int) string {
 	if len(h.Vantages) == 1 {
 		return ""
 	}
 	names := distinct(h.Vantages)
 	for _, x := range h.Events {
-		if x.File == e.File && x.Packet == e.Packet {
+		if x.File == file && x.Packet == packet {
 			return names[x.Vantage]
 		}
 	}

@@ -106,6 +106,7 @@ func (e ends) arrow(h captures.Handshake, sightings []captures.Event, lastLane i
 		shift = 1
 	}
 	for _, x := range sightings {
+		a.leaked = a.leaked || x.Leaked
 		a.points = append(a.points, point{lane: x.Vantage + shift, at: x.At})
 	}
 	slices.SortStableFunc(a.points, func(x, y point) int {
@@ -115,6 +116,9 @@ func (e ends) arrow(h captures.Handshake, sightings []captures.Event, lastLane i
 		return x.lane - y.lane
 	})
 	e.extend(h, &a, sightings, lastLane)
+	if a.leaked {
+		a.label += " leaks"
+	}
 	return a
 }
 

@@ -19,7 +19,7 @@ func (s *scene) layOut() {
 				s.ticks = append(s.ticks, tick{p, p.lane == end})
 			}
 		}
-		if a.points[0].lane != 0 && a.points[0].lane != end && !s.touchesEnd(a) {
+		if a.points[0].lane != 0 && a.points[0].lane != end {
 			s.ticks = append(s.ticks, tick{a.points[0], false})
 		}
 	}
@@ -38,10 +38,6 @@ func (s *scene) layOut() {
 			s.arrows[i].points[j].row = s.rowOf(s.arrows[i].points[j])
 		}
 	}
-}
-
-func (s *scene) touchesEnd(a arrow) bool {
-	return slices.ContainsFunc(a.points, func(p point) bool { return p.lane == 0 || p.lane == len(s.lanes)-1 })
 }
 
 // room is how many rows more an interval gets.
@@ -66,12 +62,11 @@ func (s *scene) room(from, to time.Duration) float64 {
 	return 2
 }
 
-// rowOf finds the tick of a point on an outer lane; others lie between the
+// rowOf finds the tick of a point, if it has one; others lie between the
 // ticks around them, as their times do.
 func (s *scene) rowOf(p point) float64 {
-	end := len(s.lanes) - 1
 	for _, t := range s.ticks {
-		if t.since == p.since && t.lane == p.lane && (p.lane == 0 || p.lane == end) {
+		if t.since == p.since && t.lane == p.lane {
 			return t.row
 		}
 	}

@@ -196,3 +196,73 @@ func TestNamesAreShortenedToWhatTellsThemApart(t *testing.T) {
 		}
 	}
 }
+
+func TestMermaidSaysWhatTheLadderDraws(t *testing.T) {
+	h := crossing()
+	h.Vantages[0].Name = "a; #1\n.pcap"
+	var b bytes.Buffer
+	if err := Mermaid(&b, h); err != nil {
+		t.Fatal(err)
+	}
+	const want = `sequenceDiagram
+    participant L0 as A 10.1.0.2:40001 a#59; #35;1#92;n.pcap
+    participant L1 as B 10.2.0.2:50001 b.pcap
+    par the SYNs cross
+        L0->>L1: SYN seq=0 (0.000 ms to 20.000 ms)
+    and
+        L1->>L0: SYN seq=0 (3.000 ms to 23.000 ms)
+    end
+    L1->>L0: SYN-ACK seq=0 ack=1 (20.000 ms to 40.000 ms)
+    L0->>L1: SYN-ACK seq=0 ack=1 (23.000 ms to 43.000 ms)
+    L0->>L1: ACK seq=1 ack=1 (40.000 ms to 60.000 ms)
+    Note over L0,L1: simultaneous-open, established
+    Note over L0,L1: either SYN could have left 17.000 ms later and still crossed
+`
+	if got := b.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestALeakIsDashedAndNamed(t *testing.T) {
+	h := crossing()
+	for i := range h.Events {
+		h.Events[i].Leaked = h.Events[i].Kind == captures.KindAck
+	}
+	h.Leaks = []captures.Leak{{Side: captures.SideA, Kind: captures.KindAck, From: h.A, Instead: h.B, Vantage: 1, Count: 3}}
+	var picture, diagram bytes.Buffer
+	if err := errors.Join(SVG(&picture, h), Mermaid(&diagram, h)); err != nil {
+		t.Fatal(err)
+	}
+	for name, got := range map[string]string{"leak: ": draw(t, h, LadderOptions{}), `class="a leak"`: picture.String(), "L0-->>L1: ACK seq=1 ack=1 leaks": diagram.String()} {
+		if !strings.Contains(got, name) {
+			t.Errorf("%q is missing in\n%s", name, got)
+		}
+	}
+}
+
+func TestReasonsAndLimitsStandInTextAndOnPages(t *testing.T) {
+	h := crossing()
+	h.Reset = &captures.Origin{By: "path", Confidence: "likely", Score: 4, Between: &[2]int{0, 1}, Reasons: []captures.Reason{{Text: "it is nearer", Weight: 4, File: 1, Packet: 2}}}
+	h.Limits = []string{"nobody knows"}
+	var b bytes.Buffer
+	if err := HTML(&b, "t", HandshakeSection(h)); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{draw(t, h, LadderOptions{}), strings.ReplaceAll(b.String(), "&#43;", "+")} {
+		for _, want := range []string{"by a box on the path (likely, +4), between a and b", "+4: it is nearer", "nobody knows"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%q is missing in\n%s", want, text)
+			}
+		}
+	}
+}
+
+func TestAPageOfManyOpeningsIsBounded(t *testing.T) {
+	a := captures.Analysis{}
+	for range maxSections + 20 {
+		a.Handshakes = append(a.Handshakes, crossing())
+	}
+	if list := AnalysisSections(a); len(list) != maxSections+2 || !strings.Contains(list[len(list)-1].Text[0], "20 more") {
+		t.Errorf("got %d sections, %v", len(list), list[len(list)-1].Text)
+	}
+}

@@ -31,6 +31,7 @@ type arrow struct {
 	syn    bool
 	points []point
 	lost   bool // it is not known to have arrived
+	leaked bool // it passed some place in another name
 }
 
 type point struct {
@@ -135,6 +136,13 @@ func labelOf(h captures.Handshake, e captures.Event) string {
 		}
 	}
 	return name
+}
+
+func signed(d time.Duration) string {
+	if d < 0 {
+		return "-" + since(-d, false)
+	}
+	return "+" + since(d, false)
 }
 
 // since prints a time on the ladder's axis.

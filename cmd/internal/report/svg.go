@@ -11,32 +11,47 @@ import (
 
 // The SVG's measures in pixels.
 const (
-	svgWidth  = 860
-	svgMargin = 120 // for the times beside the outer lanes
-	svgRow    = 20
-	svgTop    = 56
+	svgRow = 20
+	svgTop = 56
+)
+
+// measure is how wide a picture is, and how much of it is for the times beside
+// the outer lanes.
+type measure struct {
+	width, margin, font float64
+	class               string
+}
+
+var (
+	wide   = measure{860, 120, 12, "wide"}
+	narrow = measure{390, 78, 9.5, "narrow"} // for telephones
 )
 
 // svgStyle adapts to light and dark; a page that embeds the picture may set the
 // same variables.
 const svgStyle = `
-.ladder{font:12px ui-monospace,Menlo,Consolas,monospace;--ink:#1b2330;--faint:#8a94a3;--a:#0b6bcb;--b:#b4460f;--bad:#c0182b}
-@media (prefers-color-scheme:dark){.ladder{--ink:#e6e9ee;--faint:#7c8796;--a:#5db0ff;--b:#ff9d5c;--bad:#ff6b7a}}
-@media print{.ladder{--ink:#000;--faint:#666;--a:#0b4f99;--b:#8a330a;--bad:#a00}}
+.ladder{font-family:ui-monospace,Menlo,Consolas,monospace;background:var(--back);--ink:#1b2330;--faint:#8a94a3;--a:#0b6bcb;--b:#b4460f;--bad:#c0182b;--back:#fff}
+@media (prefers-color-scheme:dark){.ladder{--ink:#e6e9ee;--faint:#7c8796;--a:#5db0ff;--b:#ff9d5c;--bad:#ff6b7a;--back:#14181f}}
+@media print{.ladder{--ink:#000;--faint:#666;--a:#0b4f99;--b:#8a330a;--bad:#a00;--back:#fff}}
 .ladder text{fill:var(--ink)}.ladder .faint{fill:var(--faint)}
 .ladder .lane{stroke:var(--faint);stroke-width:1}.ladder .a{stroke:var(--a);fill:none;stroke-width:1.6}
 .ladder .b{stroke:var(--b);fill:none;stroke-width:1.6}.ladder .guess{stroke-dasharray:5 3}
 .ladder .head-a{fill:var(--a)}.ladder .head-b{fill:var(--b)}.ladder .lost{stroke:var(--bad);stroke-width:2}
-.ladder .cross{fill:none;stroke:var(--bad);stroke-width:1.6}`
+.ladder .cross{fill:none;stroke:var(--bad);stroke-width:1.6}.ladder .leak{stroke:var(--bad);stroke-dasharray:2 3}
+.ladder .halo{paint-order:stroke;stroke:var(--back);stroke-width:4px;stroke-linejoin:round}`
 
 // SVG writes the ladder of one handshake as a picture that stands alone or
 // inside an HTML page.
 func SVG(w io.Writer, h captures.Handshake) error {
-	s := newScene(h)
+	return wide.svg(w, h)
+}
+
+func (m measure) svg(w io.Writer, h captures.Handshake) error {
+	s := drawing{newScene(h), m}
 	var b strings.Builder
 	height := svgTop + s.rows*svgRow + 10
-	fmt.Fprintf(&b, `<svg class="ladder" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s">`,
-		svgWidth, height, svgWidth, height, html.EscapeString("Ladder of the opening: "+h.Verdict.String()))
+	fmt.Fprintf(&b, `<svg class="ladder %s" font-size="%g" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %g %d" width="%g" height="%d" role="img" aria-label="%s">`,
+		m.class, m.font, m.width, height, m.width, height, html.EscapeString("Ladder of the opening: "+h.Verdict.String()))
 	fmt.Fprintf(&b, "<style>%s</style>", svgStyle)
 	s.svgLanes(&b, height)
 	for _, a := range s.arrows {
@@ -53,13 +68,19 @@ func SVG(w io.Writer, h captures.Handshake) error {
 	return err
 }
 
-func (s scene) svgX(lane float64) float64 {
-	return svgMargin + lane*(svgWidth-2*svgMargin)/float64(len(s.lanes)-1)
+// drawing is a scene on paper of some width.
+type drawing struct {
+	scene
+	measure
+}
+
+func (s drawing) svgX(lane float64) float64 {
+	return s.margin + lane*(s.width-2*s.margin)/float64(len(s.lanes)-1)
 }
 
 func svgY(row float64) float64 { return svgTop + (row+0.5)*svgRow }
 
-func (s scene) svgLanes(b *strings.Builder, height int) {
+func (s drawing) svgLanes(b *strings.Builder, height int) {
 	for i, l := range s.lanes {
 		x := s.svgX(float64(i))
 		fmt.Fprintf(b, `<line class="lane" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/>`, x, x, svgTop-4, height-6)
@@ -70,12 +91,16 @@ func (s scene) svgLanes(b *strings.Builder, height int) {
 		case len(s.lanes) - 1:
 			head = "B " + head
 		}
-		fmt.Fprintf(b, `<text x="%.1f" y="20" text-anchor="middle" font-weight="bold">%s</text>`, x, html.EscapeString(head))
+		at, anchor := x, "middle"
+		if s.width < wide.width { // the heads of the outer lanes would meet
+			at, anchor = map[bool]float64{true: 4, false: s.width - 4}[i == 0], map[bool]string{true: "start", false: "end"}[i == 0]
+		}
+		fmt.Fprintf(b, `<text x="%.1f" y="20" text-anchor="%s" font-weight="bold">%s</text>`, at, anchor, html.EscapeString(head))
 		fmt.Fprintf(b, `<text class="faint" x="%.1f" y="38" text-anchor="middle">%s</text>`, x, html.EscapeString(l.name))
 	}
 }
 
-func (s scene) svgArrow(b *strings.Builder, a arrow) {
+func (s drawing) svgArrow(b *strings.Builder, a arrow) {
 	class, direction := "a", 1.0
 	if a.from == captures.SideB {
 		class, direction = "b", -1
@@ -83,7 +108,10 @@ func (s scene) svgArrow(b *strings.Builder, a arrow) {
 	for i := 1; i < len(a.points); i++ {
 		p, q := a.points[i-1], a.points[i]
 		guess := ""
-		if p.guessed || q.guessed {
+		switch {
+		case a.leaked:
+			guess = " leak"
+		case p.guessed || q.guessed:
 			guess = " guess"
 		}
 		fmt.Fprintf(b, `<line class="%s%s" x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f"/>`, class, guess,
@@ -92,9 +120,9 @@ func (s scene) svgArrow(b *strings.Builder, a arrow) {
 	first, last := a.points[0], a.points[len(a.points)-1]
 	x, y := s.svgX(float64(last.lane)), svgY(last.row)
 	if a.lost {
-		end := x + direction*(s.svgX(1)-s.svgX(0))*0.5
-		fmt.Fprintf(b, `<line class="%s" x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f"/>`, class, x, y, end, y+8)
-		fmt.Fprintf(b, `<path class="lost" d="M%.1f %.1fl8 8m0-8l-8 8"/>`, end-4, y+4)
+		end := x + direction*(s.svgX(1)-s.svgX(0))*0.3
+		fmt.Fprintf(b, `<line class="%s" x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f"/>`, class, x, y, end, y+6)
+		fmt.Fprintf(b, `<path class="lost" d="M%.1f %.1fl8 8m0-8l-8 8"/>`, end-4, y+2)
 	} else {
 		fmt.Fprintf(b, `<path class="head-%s" d="M%.1f %.1fl%.1f -4v8z"/>`, class, x, y, -direction*9)
 	}
@@ -102,10 +130,14 @@ func (s scene) svgArrow(b *strings.Builder, a arrow) {
 	if direction < 0 {
 		anchor = "end"
 	}
-	fmt.Fprintf(b, `<text x="%.1f" y="%.1f" text-anchor="%s">%s</text>`, s.svgX(float64(first.lane))+direction*8, svgY(first.row)-4, anchor, html.EscapeString(a.label))
+	above := -4.0
+	if first.lane != 0 && first.lane != len(s.lanes)-1 { // below, where no arrow ends
+		above = 12
+	}
+	fmt.Fprintf(b, `<text class="halo" x="%.1f" y="%.1f" text-anchor="%s">%s</text>`, s.svgX(float64(first.lane))+direction*8, svgY(first.row)+above, anchor, html.EscapeString(a.label))
 }
 
-func (s scene) svgTime(b *strings.Builder, t tick) {
+func (s drawing) svgTime(b *strings.Builder, t tick) {
 	if t.hidden || !t.last && t.lane != 0 {
 		return
 	}
