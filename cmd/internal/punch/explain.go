@@ -176,17 +176,19 @@ func (m *meeting) cause(runners []*runner) (Cause, string) {
 		return BudgetSpent, fmt.Sprintf("%d SYNs were answered with a reset, and the budget allows no more", ended[WasRefused])
 	case ended[WasRefused] > 0:
 		return NATReset, fmt.Sprintf("the peer's NAT or firewall answered %d SYNs with a reset: they arrived before the peer's own SYN had left", ended[WasRefused])
-	case ended[Unreachable] > 0:
-		return NATICMP, "an ICMP error ended the attempt: " + m.firstError(Unreachable)
+	case m.rejection() != "":
+		return NATICMP, "an ICMP error ended the attempt: " + m.rejection()
 	case m.hard():
 		return PortMispredicted, fmt.Sprintf("no SYN was answered, and a NAT on the way gives each destination another port: the aimed port %d was a guess", m.report.Remote.Port())
 	}
 	return NATFiltered, fmt.Sprintf("no SYN was answered within %s: a NAT or firewall between the peers dropped them", m.cfg.Timeout)
 }
 
-func (m *meeting) firstError(o Outcome) string {
+// rejection is the first ICMP error that was not provoked: a SYN of the low-ttl
+// round asks for one.
+func (m *meeting) rejection() string {
 	for _, a := range m.report.Attempts {
-		if a.Outcome == o {
+		if a.Outcome == Unreachable && a.Round < 2 {
 			return a.Error
 		}
 	}

@@ -38,7 +38,8 @@ func TestCauseFollowsFromWhatThisPeerSaw(t *testing.T) {
 		{"reset after a late launch", Report{Attempts: attempts(WasRefused), SkewBound: bound, LaunchError: pointer(time.Second)}, runner{}, LaunchedLate},
 		{"silence behind steady NATs", Report{Attempts: attempts(Unanswered), NAT: steady, PeerNAT: steady}, runner{}, NATFiltered},
 		{"silence behind the peer's hard NAT", Report{Attempts: attempts(Unanswered), NAT: steady, PeerNAT: hard, Remote: remote}, runner{}, PortMispredicted},
-		{"an ICMP error", Report{Attempts: attempts(Unreachable)}, runner{}, NATICMP},
+		{"an ICMP error", Report{Attempts: []Attempt{{Round: 1, Outcome: Unreachable, Error: "no route"}}}, runner{}, NATICMP},
+		{"an ICMP error about a SYN that was to die", Report{Attempts: []Attempt{{Round: 1, Outcome: Unanswered}, {Round: 2, Outcome: Unreachable, Error: "no route"}}}, runner{}, NATFiltered},
 		{"TCP stood, but the key was not proven", Report{Attempts: attempts(Stood), SkewBound: bound}, runner{unproven: true}, AuthFailed},
 	}
 	for _, test := range tests {

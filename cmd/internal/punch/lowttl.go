@@ -28,6 +28,16 @@ func (p plan) lowTTLGap() time.Duration {
 	return 20*time.Millisecond + 2*p.likely
 }
 
+// lowTTLSlack is how long before that the waiting side must hear the other one,
+// whose instant may lie so much earlier. Until then it is deaf to the ICMP error
+// about its own dying SYN, which would end the attempt.
+func (p plan) lowTTLSlack() time.Duration {
+	if p.likely == 0 {
+		return p.lowTTLGap() / 2
+	}
+	return p.likely
+}
+
 // lowTTL takes timing out of the game. Both sides send a SYN that opens their
 // own NAT and dies before the peer's, so that no NAT answers it with a reset.
 // When both NATs are open, one side replaces its socket and connects in
@@ -50,7 +60,7 @@ func (m *meeting) lowTTL(ctx context.Context, p plan, r *runner) error {
 		return err
 	}
 	ready := p.lowTTLAt().Add(p.lowTTLGap())
-	if err := m.awaitQuiet(ctx, p, r, ready.Add(-p.lowTTLGap()/2)); err != nil || r.stands {
+	if err := m.awaitQuiet(ctx, p, r, ready.Add(-p.lowTTLSlack())); err != nil || r.stands {
 		return err
 	}
 	r.options.TTL, r.options.MinTTL = 0, 0
