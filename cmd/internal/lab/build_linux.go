@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"tcppunch/rawsock/netlab"
@@ -27,13 +28,21 @@ var (
 	default6 = netip.MustParsePrefix("::/0")
 )
 
+// kernel is held during system calls that keep a processor for milliseconds
+// where the kernel cannot be preempted: namespaces, devices, programs. One
+// processor then stays free for the cores of other networks, which must be on
+// time.
+var kernel sync.Mutex
+
 // Build makes the network of a scenario. observe, if not nil, is told every
 // packet that passes the core.
 func Build(s Scenario, observe func(netlab.Passage)) (*Network, error) {
+	kernel.Lock()
+	defer kernel.Unlock()
 	n := &Network{Scenario: s, namespaces: map[string]*netlab.Namespace{}}
 	for _, step := range []func() error{n.makeNodes, n.makeSites, func() error { return n.makeInternet(observe) }, n.makeRoutes, n.makeBoxes} {
 		if err := step(); err != nil {
-			return nil, errors.Join(fmt.Errorf("build the lab's network: %w", err), n.Close())
+			return nil, errors.Join(fmt.Errorf("build the lab's network: %w", err), n.release())
 		}
 	}
 	return n, nil
@@ -329,6 +338,12 @@ func (n *Network) Lateness() netlab.Lateness {
 
 // Close takes the network down. Nodes that still run are killed.
 func (n *Network) Close() error {
+	kernel.Lock()
+	defer kernel.Unlock()
+	return n.release()
+}
+
+func (n *Network) release() error {
 	var errs []error
 	for _, l := range n.logs {
 		errs = append(errs, l.close())

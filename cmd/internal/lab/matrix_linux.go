@@ -179,16 +179,19 @@ func (t *trial) exchange() *captures.Handshake {
 	return best
 }
 
-// gate lets so many in at a time.
+// gate lets so many in at a time: fewer when the machine is too slow, more again
+// when it is not.
 type gate struct {
 	mu     sync.Mutex
 	change *sync.Cond
 	width  int
+	widest int
 	inside int
+	good   int // that left without having been slow, since the width has changed
 }
 
 func newGate(width int) *gate {
-	g := &gate{width: width}
+	g := &gate{width: width, widest: width}
 	g.change = sync.NewCond(&g.mu)
 	return g
 }
@@ -202,16 +205,20 @@ func (g *gate) enter() {
 	g.inside++
 }
 
+// leave lets another one in, and after three of them one more.
 func (g *gate) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.inside--
-	g.change.Signal()
+	if g.good++; g.good >= 3 {
+		g.good, g.width = 0, min(g.width+1, g.widest)
+	}
+	g.change.Broadcast()
 }
 
-// narrow lets one less in from now on, but never less than two.
+// narrow lets one less in, but never less than two.
 func (g *gate) narrow() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.width = max(g.width-1, min(2, g.width))
+	g.good, g.width = 0, max(g.width-1, min(2, g.width))
 }

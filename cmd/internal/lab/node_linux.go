@@ -34,11 +34,17 @@ type process struct {
 func (n *Network) start(node string, args ...string) (*process, error) {
 	p := n.process(node, args)
 	p.cmd.Stdout = &p.stdout
-	if err := n.namespaces[node].Start(p.cmd); err != nil {
+	if err := n.run(node, p.cmd); err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}
 	go p.wait()
 	return p, nil
+}
+
+func (n *Network) run(node string, cmd *exec.Cmd) error {
+	kernel.Lock()
+	defer kernel.Unlock()
+	return n.namespaces[node].Start(cmd)
 }
 
 func (n *Network) process(node string, args []string) *process {
@@ -64,7 +70,7 @@ func (n *Network) serve(ctx context.Context, node string, args ...string) (p *pr
 	if err != nil {
 		return nil, "", fmt.Errorf("start %s: %w", p.name, err)
 	}
-	if err := n.namespaces[node].Start(p.cmd); err != nil {
+	if err := n.run(node, p.cmd); err != nil {
 		return nil, "", fmt.Errorf("start %s: %w", p.name, err)
 	}
 	lines := make(chan string, 1)

@@ -121,8 +121,8 @@ func (r *runner) document() (Document, error) { return describe(r.config, r.resu
 // asked for.
 func describe(c Config, results [][]Trial) Document {
 	d := Document{A: c.A.Name, B: c.B.Name, Delay: int64(c.Delay), SkewA: int64(c.SkewA), SkewB: int64(c.SkewB), Trials: []Trial{}}
-	if l := linkOf(c); !l.Wires() {
-		d.Guard = int64(guard(l))
+	if !PlanNetwork(c.A, c.B, linkOf(c)).Wires() {
+		d.Guard = int64(guard(c))
 	}
 	for _, list := range results {
 		d.Trials = append(d.Trials, list...)

@@ -24,10 +24,17 @@ const peerPatience = 10 * time.Second
 const defaultTimeout = 30 * time.Second
 
 // guard is how late the core may forward a packet between the two sides before
-// the trial says more about this machine than about the meeting: a quarter of
-// the delay, since a reset wins or loses by the delay, and never below what an
-// idle machine does.
-func guard(l Link) time.Duration { return max(l.Delay/4, 500*time.Microsecond) }
+// the trial says more about this machine than about the meeting. Where both
+// sides answer early SYNs with resets it is a quarter of the delay, since a reset
+// wins or loses by the delay; elsewhere the delay, because a late packet then only
+// arrives later. It is never below what an idle machine does.
+func guard(c Config) time.Duration {
+	limit := c.Delay
+	if timed(c.A, c.B) {
+		limit /= 4
+	}
+	return max(limit, 500*time.Microsecond)
+}
 
 // trial is one meeting under way.
 type trial struct {
@@ -211,7 +218,7 @@ func (t *trial) addTruth(r *Trial) error {
 	if t.network.core != nil {
 		late := int64(truth.lateness())
 		r.CoreLateness = &late
-		if limit := guard(t.network.Scenario.Link); late > int64(limit) {
+		if limit := guard(t.config); late > int64(limit) {
 			reason := fmt.Sprintf("the core was %v late, more than its guard of %v", time.Duration(late), limit)
 			r.Valid, r.InvalidReason = false, &reason
 		}
