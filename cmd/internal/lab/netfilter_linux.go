@@ -104,11 +104,12 @@ func translation(b nat.Config, outside netip.Addr) exprs {
 			&expr.Byteorder{SourceRegister: 2, DestRegister: 2, Op: expr.ByteorderHton, Len: 4, Size: 2},
 			&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2, Specified: true},
 		}
-	case b.Ports == nat.Random && b.Low != 0:
+	case b.Ports == nat.Random && b.Low != 0: // the library forgets a masquerade's flags where it has ports
 		return exprs{
-			&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(b.Low)},
-			&expr.Immediate{Register: 2, Data: binaryutil.BigEndian.PutUint16(b.High)},
-			&expr.Masq{FullyRandom: true, ToPorts: true, RegProtoMin: 1, RegProtoMax: 2},
+			&expr.Immediate{Register: 1, Data: outside.AsSlice()},
+			&expr.Immediate{Register: 2, Data: binaryutil.BigEndian.PutUint16(b.Low)},
+			&expr.Immediate{Register: 3, Data: binaryutil.BigEndian.PutUint16(b.High)},
+			&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2, RegProtoMax: 3, FullyRandom: true},
 		}
 	}
 	return exprs{&expr.Masq{FullyRandom: b.Ports == nat.Random}}

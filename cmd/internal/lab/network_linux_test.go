@@ -15,8 +15,13 @@ import (
 // build makes the network of two profiles, which ends with the test.
 func build(t testing.TB, a, b string, delay time.Duration) *Network {
 	t.Helper()
+	return buildOf(t, profile(t, a), profile(t, b), delay)
+}
+
+func buildOf(t testing.TB, a, b Profile, delay time.Duration) *Network {
+	t.Helper()
 	netlabtest.Require(t)
-	n, err := Build(PlanNetwork(profile(t, a), profile(t, b), Link{Delay: delay}), nil)
+	n, err := Build(PlanNetwork(a, b, Link{Delay: delay}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,9 +53,13 @@ func (n *Network) dial(t testing.TB, node string, port int, to string) (net.Conn
 	t.Helper()
 	d := net.Dialer{Timeout: 500 * time.Millisecond, LocalAddr: &net.TCPAddr{Port: port}, Control: reusePort}
 	var c net.Conn
-	err := n.namespaces[node].Do(func() (err error) {
-		c, err = d.DialContext(context.Background(), "tcp", to)
-		return err
+	var err error
+	eventually(func() bool {
+		err = n.namespaces[node].Do(func() (err error) {
+			c, err = d.DialContext(context.Background(), "tcp", to)
+			return err
+		})
+		return !errors.Is(err, syscall.EADDRNOTAVAIL) // the same ends are still saying goodbye
 	})
 	if err == nil {
 		t.Cleanup(func() { c.Close() })

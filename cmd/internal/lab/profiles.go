@@ -59,7 +59,7 @@ var named = []namedText{
 		standsFor:   "most home routers, which are Linux inside",
 		source:      "netfilter, this kernel"},
 	{name: "linux-accept", box: "engine=netfilter,unsolicited=poison",
-		description: "masquerade, input policy accept: the router's own kernel answers an early SYN with RST, and the port is taken",
+		description: "masquerade, input policy accept: the router's own kernel answers an early SYN with RST",
 		standsFor:   "a router set up with one masquerade rule and nothing else",
 		source:      "netfilter, this kernel"},
 	{name: "openwrt", box: "engine=netfilter,unsolicited=rst",
