@@ -65,10 +65,14 @@ func (f *forecast) points(n int) []point {
 	for _, p := range f.parts {
 		switch {
 		case p.run != nil:
-			from, to := p.run.mode()
+			from, to := 0, 0
 			for m := 1; m <= n; m++ {
+				if m <= exactly {
+					from, to = p.run.likeliest(m)
+				} else {
+					from, to = p.run.widen(from, to)
+				}
 				f.improve(&list[m], p.run.port(to), m)
-				from, to = p.run.widen(from, to)
 			}
 		case p.pool != nil:
 			port := p.pool.middle(f.seen)
@@ -139,18 +143,11 @@ func contains(list []uint16, port uint16) bool {
 	return false
 }
 
-// mode is the likeliest value of J.
-func (r *run) mode() (from, to int) {
-	for i, p := range r.first {
-		if p > r.first[from] {
-			from = i
-		}
-	}
-	return from, from
-}
+// exactly is up to where intervals of J are searched for; the longer ones grow.
+// Batches of foreign mappings make two peaks, at none and at some.
+const exactly = 192
 
-// widen adds the likelier neighbour to an interval of values of J. From the
-// mode of a distribution with one peak this gives the likeliest intervals.
+// widen adds the likelier neighbour to an interval of values of J.
 func (r *run) widen(from, to int) (int, int) {
 	before, after := -1.0, -1.0
 	if from > 0 {
