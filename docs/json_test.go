@@ -24,7 +24,7 @@ import (
 var documented = map[string][]string{
 	"../captures":           nil,
 	"../timing":             {"Estimate", "Server"},
-	"../predict":            {"Observation", "Behavior", "Ports", "PortProbability", "Model", "Parameters", "Width", "Traffic"},
+	"../predict":            {"Observation", "Behavior", "Ports", "PortProbability", "Model", "Parameters", "Width", "Traffic", "Plan", "Side"},
 	"../cmd/internal/punch": nil,
 	"../cmd/internal/lab": {"Document", "Trial", "Summary", "Quantiles", "Mapping", "Profile", "Check", "Matrix", "MatrixCell", "MatrixSummary", "Weighted",
 		"BenchDocument", "BenchMachine", "BenchCondition", "BenchResult", "Percentiles", "BurstConfig", "BurstDocument", "BurstTimes",

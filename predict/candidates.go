@@ -59,3 +59,12 @@ func (f *forecast) next(n int) []PortProbability {
 	})
 	return list[:min(len(list), n)]
 }
+
+// Next ranks the at most n likeliest ports of a party's next mapping.
+func Next(p Party, n int) []PortProbability {
+	var list []PortProbability
+	for _, c := range Candidates(p, n) {
+		list = append(list, PortProbability{c.Addr.Port(), c.Probability})
+	}
+	return list
+}

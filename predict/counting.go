@@ -30,9 +30,9 @@ const (
 )
 
 // overdispersion lists the ratios of variance to mean that foreign traffic may
-// have, with prior weights. A Poisson process has 1, geometric batches of mean
-// b have 2b−1.
-var overdispersion = []struct{ dispersion, prior float64 }{{1, .4}, {2, .15}, {4, .15}, {7, .15}, {13, .1}, {25, .05}}
+// have, with prior weights. A Poisson process has 1; batches of geometric size
+// with mean b have 2b−1.
+var overdispersion = []struct{ dispersion, prior float64 }{{1, .4}, {2, .1}, {4, .15}, {7, .2}, {13, .1}, {25, .05}}
 
 // A count is the hypothesis that ports follow one another at a step.
 type count struct {
@@ -277,55 +277,56 @@ func gapsLikelihood(gaps []gap, rate, dispersion float64) float64 {
 	return sum
 }
 
-// arrivals is the probability of n arrivals where mean are expected: negative
-// binomial with size r = mean/(dispersion−1),
+// arrivals is the probability of n arrivals where mean are expected, in
+// batches: a Poisson number of them, each of geometric size with mean
+// b = (dispersion+1)/2. With θ = mean/b batches expected and ρ = 1−1/b, Panjer's
+// recursion (ASTIN Bulletin 12, 1981) for this sum, the Pólya–Aeppli
+// distribution, is
 //
-//	P(n) = Γ(n+r) / (Γ(r) n!) · dispersion^−r · (1−1/dispersion)^n
+//	P(0) = e^−θ, P(n) = θ(1−ρ)/n · Σ k ρ^(k−1) P(n−k), 1 ≤ k ≤ n
 //
-// and its limit for dispersion 1, Poisson.
+// and Poisson for a dispersion of 1. Large numbers are taken as normal.
 func arrivals(n int, mean, dispersion float64) float64 {
-	if mean == 0 {
-		if n == 0 {
-			return 1
-		}
-		return 0
+	const large = 400
+	if mean > large || n > 4*large {
+		variance := max(mean*dispersion, 1e-3)
+		d := float64(n) - mean
+		return math.Exp(-d*d/2/variance) / math.Sqrt(2*math.Pi*variance)
 	}
-	if dispersion <= 1 {
-		return math.Exp(float64(n)*math.Log(mean) - mean - logFactorial(n))
+	s := newBatches(mean, dispersion)
+	for s.n < n {
+		s.next()
 	}
-	r := mean / (dispersion - 1)
-	return math.Exp(logRising(r, n) - logFactorial(n) - r*math.Log(dispersion) + float64(n)*math.Log1p(-1/dispersion))
+	return s.p * math.Exp(-s.theta)
 }
 
-// logRising is log(Γ(n+r)/Γ(r)).
-func logRising(r float64, n int) float64 {
-	if n <= 8 {
-		product := 1.0
-		for i := range n {
-			product *= r + float64(i)
-		}
-		return math.Log(product)
-	}
-	top, _ := math.Lgamma(r + float64(n))
-	bottom, _ := math.Lgamma(r)
-	return top - bottom
+// batches is the recursion of arrivals, in units of P(0).
+type batches struct {
+	theta, rho float64
+	n          int
+	p          float64 // P(n)
+	a, s       float64 // Σ ρ^(k−1) P(n−k), Σ k ρ^(k−1) P(n−k)
 }
 
-func logFactorial(n int) float64 {
-	if n < len(factorials) {
-		return factorials[n]
-	}
-	f, _ := math.Lgamma(float64(n) + 1)
-	return f
+func newBatches(mean, dispersion float64) batches {
+	size := (max(dispersion, 1) + 1) / 2
+	return batches{theta: mean / size, rho: 1 - 1/size, p: 1}
 }
 
-// factorials are the logarithms of the first ones.
-var factorials = func() (table [256]float64) {
-	for n := 1; n < len(table); n++ {
-		table[n] = table[n-1] + math.Log(float64(n))
-	}
-	return table
-}()
+// next goes on to n+1. Products are rounded before they are added.
+func (b *batches) next() {
+	b.n++
+	b.a = b.p + float64(b.rho*b.a)
+	b.s = b.a + float64(b.rho*b.s)
+	b.p = b.theta * (1 - b.rho) / float64(b.n) * b.s
+}
+
+// scale multiplies all probabilities.
+func (b *batches) scale(by float64) {
+	b.p *= by
+	b.a *= by
+	b.s *= by
+}
 
 // logSum is log Σ e^x.
 func logSum(logs []float64) float64 {

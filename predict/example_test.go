@@ -29,5 +29,5 @@ func Example() {
 	// Output:
 	// address-and-port-dependent sequential 2
 	// 203.0.113.1:40006 0.92
-	// 203.0.113.1:40008 0.03
+	// 203.0.113.1:40008 0.02
 }

@@ -182,58 +182,39 @@ func mixIn(sum []float64, t Traffic, seconds float64) []float64 {
 	return sum
 }
 
-// mixArrivals adds weight times the distribution of arrivals (see [Traffic])
-// to sum. Each probability follows from its neighbour's:
-//
-//	P(n+1)/P(n) = q·(r+n)/(n+1), q = 1−1/dispersion, r = mean/(dispersion−1)
-//
-// or mean/(n+1) for Poisson, so that none but the four operations are needed.
-// It starts at the mode and leaves out what is below 1e−12 of it.
+// mixArrivals adds weight times the distribution of arrivals to sum. It needs
+// none but the four operations, since it finds e^−θ as what makes the whole 1.
 func mixArrivals(sum []float64, weight, mean, dispersion float64) []float64 {
 	const (
 		negligible = 1e-12
 		most       = 16384 // foreign mappings; more are not worth a plan
+		huge       = 1e200
 	)
 	if mean > most {
 		return sum
 	}
-	q, r := 0.0, mean
-	mode := int(min(mean, most))
-	if dispersion > 1 {
-		q = 1 - 1/dispersion
-		r = mean / (dispersion - 1)
-		mode = int(min(max(0, float64((r-1)*(dispersion-1))), most))
-	}
-	grow := func(n int) float64 { // P(n+1)/P(n)
-		if q == 0 {
-			return mean / float64(n+1)
-		}
-		return q * (r + float64(n)) / float64(n+1)
-	}
-	low, high := mode, mode
+	b := newBatches(mean, dispersion)
+	list := make([]float64, 1, 64)
+	list[0] = 1
 	total := 1.0
-	for p := 1.0; low > 0 && p > negligible; low-- {
-		p /= grow(low - 1)
-		total += p
-	}
-	for p := 1.0; high < most && p > negligible; high++ {
-		p = float64(p * grow(high)) // rounded before it is added
-		total += p
-	}
-	for len(sum) <= high {
-		sum = append(sum, 0)
+	for b.n < 2*most && (float64(b.n) < mean || b.p > float64(negligible*total)) {
+		b.next()
+		if b.p > huge {
+			b.scale(1 / huge)
+			total /= huge
+			for i := range list {
+				list[i] /= huge
+			}
+		}
+		list = append(list, b.p)
+		total += b.p
 	}
 	unit := weight / total
-	sum[mode] += unit
-	p := unit
-	for n := mode; n > low; n-- {
-		p /= grow(n - 1)
-		sum[n-1] += p
+	for len(sum) < len(list) {
+		sum = append(sum, 0)
 	}
-	p = unit
-	for n := mode; n < high; n++ {
-		p = float64(p * grow(n))
-		sum[n+1] += p
+	for i, p := range list {
+		sum[i] += float64(p * unit)
 	}
 	return sum
 }

@@ -109,8 +109,8 @@ func cell(a, b []trial, budget int, c *calibration) result {
 			r.hits++
 		}
 		r.predicted += plan.Probability
-		r.value += value(plan, a[i].seer, b[i].seer)
-		r.optimum += optimum(a[i].seer, b[i].seer, budget)
+		r.value += value(plan, &a[i].seer, &b[i].seer)
+		r.optimum += optimum(&a[i].seer, &b[i].seer, budget)
 		c.add(plan.Probability, hit)
 	}
 	return r
@@ -178,7 +178,7 @@ var (
 // plan made from 12 observations against the most that any plan could reach.
 func TestPlansReachTheOptimum(t *testing.T) {
 	rng := seeded(t)
-	trials, budgets, gaps := 150, []int{16, 128}, []time.Duration{300 * time.Millisecond}
+	trials, budgets, gaps := 40, []int{16, 128}, []time.Duration{300 * time.Millisecond}
 	if simulated > 1 {
 		trials, budgets = 10_000, []int{16, 32, 64, 128, 256, 512, 1024, 2048}
 		gaps = []time.Duration{50 * time.Millisecond, 300 * time.Millisecond, time.Second}

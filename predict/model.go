@@ -62,8 +62,9 @@ type Width struct {
 }
 
 // Traffic is one possibility for the foreign mappings that a NAT makes between
-// two of ours. Their number in a time t is negative binomial with mean rate·t
-// and variance dispersion·rate·t, and Poisson where the dispersion is 1. The
+// two of ours. They come as a Poisson process of batches of geometric size, so
+// that their number in a time t has the mean rate·t and the variance
+// dispersion·rate·t, and is Poisson where the dispersion is 1. The
 // rate itself is known only so far: its logarithm is normal around that of
 // Rate, and Ratio is e to the power of half its standard deviation.
 type Traffic struct {

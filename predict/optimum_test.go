@@ -10,8 +10,8 @@ import (
 )
 
 // This file knows the best that anyone could do. Nothing in it comes from the
-// package: it is told the kind of allocator, its step, its range and the kind of
-// foreign traffic, all of which the package has to find out; of the rate, and
+// package: it is told the kind of allocator, its step and its range, all of which
+// the package has to find out; of the foreign traffic, and
 // of a band's width and edges, it knows what the observations tell.
 //
 //   - fixed × counting: m mappings and k tries meet for at most m·k values of J,
@@ -90,6 +90,8 @@ type seer struct {
 	low  int      // of the range drawn from; 0: unknown
 	high int
 	step int // of the ports drawn
+
+	bests []float64 // of best, or -1
 }
 
 // see looks at the observations of one side with full knowledge of its NAT.
@@ -119,35 +121,35 @@ func see(c nat.Config, obs []Observation, gap time.Duration) seer {
 	if delta == 0 {
 		delta = 1
 	}
-	batch := max(c.ChurnBatch, 1)
-	between, after := table(probeSpacing.Seconds(), batch), table(gap.Seconds(), batch)
-	logs := make([]float64, len(rates))
-	for r := range rates {
-		logs[r] = math.Log(1 / float64(len(rates)-1))
-		if r == 0 {
-			logs[r] = math.Log(0.25)
-		}
-		for i := range len(obs) - 1 {
-			d := int(int16(obs[i+1].Reflexive.Port() - obs[i].Reflexive.Port()))
-			n := d/delta - 1
-			if n < 0 || n >= len(between[r]) {
-				logs[r] = math.Inf(-1)
-				break
-			}
-			logs[r] += math.Log(between[r][n])
-		}
-	}
-	top := slices.Max(logs)
+	// The traffic is Poisson or comes in batches of four, as all here does.
 	var ahead []float64
 	total := 0.0
-	for r, l := range logs {
-		w := math.Exp(l - top)
-		total += w
-		for n, p := range after[r] {
-			if n == len(ahead) {
-				ahead = append(ahead, 0)
+	for _, batch := range []float64{1, 4} {
+		between, after := table(probeSpacing.Seconds(), batch), table(gap.Seconds(), batch)
+		for r := range rates {
+			w := 1 / float64(len(rates)-1)
+			if r == 0 {
+				w = 0.25
 			}
-			ahead[n] += w * p
+			for i := range len(obs) - 1 {
+				d := int(int16(obs[i+1].Reflexive.Port() - obs[i].Reflexive.Port()))
+				n := d/delta - 1
+				if n < 0 || n >= len(between[r]) {
+					w = 0
+					break
+				}
+				w *= 10 * between[r][n] // the constant keeps it from vanishing
+			}
+			if w < 1e-9*total {
+				continue
+			}
+			total += w
+			for n, p := range after[r] {
+				if n == len(ahead) {
+					ahead = append(ahead, 0)
+				}
+				ahead[n] += w * p
+			}
 		}
 	}
 	for n := range ahead {
@@ -161,7 +163,7 @@ func see(c nat.Config, obs []Observation, gap time.Duration) seer {
 
 // value is the probability, for one who knows what the seers know, that a plan
 // hits.
-func value(p Plan, a, b seer) float64 {
+func value(p Plan, a, b *seer) float64 {
 	switch {
 	case p.A.SYNs == 0 || p.B.SYNs == 0:
 		return 0
@@ -178,7 +180,7 @@ func value(p Plan, a, b seer) float64 {
 }
 
 // found is the probability that m mappings hit one of the ports.
-func (s seer) found(m int, ports []uint16) float64 {
+func (s *seer) found(m int, ports []uint16) float64 {
 	if s.ports == 0 {
 		total := 0.0
 		for j, p := range s.p {
@@ -230,7 +232,17 @@ func bandWidth(distance, n int) []float64 {
 
 // best is the largest probability that m mappings of a hard side include a
 // chosen port.
-func (s seer) best(m int) float64 {
+func (s *seer) best(m int) float64 {
+	for len(s.bests) <= m {
+		s.bests = append(s.bests, -1)
+	}
+	if s.bests[m] < 0 {
+		s.bests[m] = s.compute(m)
+	}
+	return s.bests[m]
+}
+
+func (s *seer) compute(m int) float64 {
 	switch {
 	case s.ports > 0:
 		return min(1, float64(m)/s.ports)
@@ -262,7 +274,7 @@ func sum(list []float64) (total float64) {
 }
 
 // optimum is the most that any plan with n SYNs reaches.
-func optimum(a, b seer, n int) float64 {
+func optimum(a, b *seer, n int) float64 {
 	switch {
 	case a.fixed && b.fixed:
 		return 1
@@ -278,7 +290,7 @@ func optimum(a, b seer, n int) float64 {
 	return best
 }
 
-func againstKnown(s seer, n int) float64 {
+func againstKnown(s *seer, n int) float64 {
 	m, k := n/2, n-n/2
 	switch {
 	case s.ports > 0:

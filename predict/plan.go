@@ -13,7 +13,7 @@ type Method string
 // The methods. Their formulas stand where they are computed: in direct.go,
 // birthday.go, comb.go and onepoint.go.
 const (
-	Hopeless Method = ""          // no budget, or nothing to aim at
+	Hopeless Method = "hopeless"  // no budget, or nothing to aim at
 	Direct   Method = "direct"    // both ports are known: one SYN each
 	Listen   Method = "listen"    // one side's filter lets the other in
 	Birthday Method = "birthday"  // many mappings of one side, tries of the other at ports drawn from a range
@@ -73,7 +73,7 @@ func NewPlan(a, b Party, budget int) Plan {
 	p.A.Addr, p.B.Addr = b.Outside.Addr(), a.Outside.Addr()
 	p.Probability = min(p.Probability, 1)
 	if p.Probability <= 0 {
-		return Plan{Spacing: spacing}
+		return Plan{Method: Hopeless, Spacing: spacing}
 	}
 	return p
 }

@@ -12,6 +12,7 @@ func commands() []*cli.Command {
 		captureCommand(),
 		analyzeCommand(),
 		craftCommand(),
+		predictCommand(),
 		labCommand(),
 	}
 }
