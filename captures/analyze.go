@@ -21,6 +21,9 @@ type Source struct {
 type Filter struct {
 	Host netip.Addr
 	Port uint16
+	// Limit is how many of them are listed at most, the telling ones first; 0
+	// for 1000. All are counted.
+	Limit int
 }
 
 // Analysis is what Analyze found; it marshals to the document of `tcppunch
@@ -29,6 +32,7 @@ type Analysis struct {
 	Files      []File          `json:"files"`
 	Clocks     []Clock         `json:"clocks"` // one for each file
 	Handshakes []Handshake     `json:"handshakes"`
+	Unlisted   int             `json:"unlisted"` // how many are counted below and not listed above
 	Summary    map[Verdict]int `json:"summary"`
 }
 
@@ -52,6 +56,9 @@ type File struct {
 // middle counts as far as it is whole, and its File says so.
 func Analyze(sources []Source, filter Filter) (Analysis, error) {
 	var a Analyzer
+	for i := range a.shards {
+		a.shards[i].counting = filter.matchesKey
+	}
 	out := Analysis{Files: []File{}, Handshakes: []Handshake{}, Summary: map[Verdict]int{}}
 	for i := range a.shards {
 		a.shards[i].several = len(sources) > 1
@@ -64,21 +71,16 @@ func Analyze(sources []Source, filter Filter) (Analysis, error) {
 		}
 		out.Files = append(out.Files, file)
 	}
+	l := newListing(filter)
 	list, counts := a.openings()
-	for v, n := range counts {
-		if n > 0 {
-			out.Summary[Verdict(v)] = n
-		}
-	}
-	a.gather(list)
-	handshakes, clocks := a.judge()
-	out.Clocks = clocks
-	for _, h := range handshakes {
-		if filter.matches(h) {
-			nameVantages(h.Vantages, out.Files)
-			out.Handshakes = append(out.Handshakes, h)
-			out.Summary[h.Verdict]++
-		}
+	l.count(counts)
+	a.orphans.list = a.strays()
+	a.gather(l.choose(list, a.orphans.list))
+	out.Clocks = a.judge(l.add)
+	out.Handshakes, out.Unlisted = l.handshakes()
+	out.Summary = l.summary
+	for _, h := range out.Handshakes {
+		nameVantages(h.Vantages, out.Files)
 	}
 	return out, nil
 }
@@ -89,16 +91,8 @@ func (a *Analyzer) readAll(index int, s Source) (File, error) {
 		return File{}, err
 	}
 	file := File{Path: s.Name, Format: r.Format(), Compression: r.Compression(), Problems: []string{}, LinkTypes: []LinkType{}}
-	for {
-		p, err := r.Next()
-		if err == nil {
-			a.Add(index, r.LinkType(p), p)
-			continue
-		}
-		if !file.finish(err) {
-			return file, err
-		}
-		break
+	if err := a.feed(index, r); !file.finish(err) {
+		return file, err
 	}
 	file.interfaces = r.Interfaces()
 	for _, i := range file.interfaces {
@@ -129,6 +123,9 @@ func (f *File) finish(err error) bool {
 func (f *File) note(c FileCounts) {
 	if c.Damaged > 0 {
 		f.Problems = append(f.Problems, fmt.Sprintf("%d of %d frames could not be decoded", c.Damaged, c.Packets))
+	}
+	if c.Unknown > 0 {
+		f.Problems = append(f.Problems, fmt.Sprintf("%d of %d frames have a link type that is not understood", c.Unknown, c.Packets))
 	}
 	if c.Dropped > 0 {
 		f.Problems = append(f.Problems, fmt.Sprintf("%d segments were left out: more openings, or longer ones, than are kept", c.Dropped))
@@ -168,4 +165,13 @@ func (f Filter) matches(h Handshake) bool {
 		}
 	}
 	return host && port
+}
+
+// matchesKey is matches for an opening that one place shows.
+func (f Filter) matchesKey(id flowID) bool {
+	if !f.Host.IsValid() && f.Port == 0 {
+		return true
+	}
+	k := id.key()
+	return f.matches(Handshake{Vantages: []Vantage{{A: k.low, B: k.high}}})
 }

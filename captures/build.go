@@ -9,21 +9,30 @@ import (
 // Handshakes judges all openings seen so far, in the order of their beginning.
 func (a *Analyzer) Handshakes() []Handshake {
 	list, _ := a.openings()
+	a.orphans.list = a.strays()
 	a.gather(list)
-	handshakes, _ := a.judge()
+	handshakes := []Handshake{}
+	a.judge(func(h Handshake) { handshakes = append(handshakes, h) })
+	sortHandshakes(handshakes)
 	return handshakes
 }
 
 // gather prepares openings to be judged.
 func (a *Analyzer) gather(list []opened) {
-	a.flows, a.orphans = nil, orphans{}
+	a.flows = nil
 	for _, o := range list {
 		a.flows = append(a.flows, o.shard.expand(o.number))
 	}
+}
+
+// strays are the RSTs that belong to no opening on their own pair of ports.
+func (a *Analyzer) strays() []Segment {
+	var list []Segment
 	for i := range a.shards {
-		a.orphans.list = append(a.orphans.list, a.shards[i].orphans.list...)
+		list = append(list, a.shards[i].orphans.list...)
 	}
-	slices.SortFunc(a.orphans.list, func(x, y Segment) int { return cmp.Or(cmp.Compare(x.File, y.File), cmp.Compare(x.Packet, y.Packet)) })
+	slices.SortFunc(list, func(x, y Segment) int { return cmp.Or(cmp.Compare(x.File, y.File), cmp.Compare(x.Packet, y.Packet)) })
+	return list
 }
 
 // verdictOf judges an opening that one place shows.
@@ -34,8 +43,9 @@ func verdictOf(f *flow) Verdict {
 	return facts.judge()
 }
 
-// judge also tells what the exchanges say about the files' clocks.
-func (a *Analyzer) judge() ([]Handshake, []Clock) {
+// judge passes each handshake on, and tells what the exchanges say about the
+// files' clocks.
+func (a *Analyzer) judge(emit func(Handshake)) []Clock {
 	var groups [][]stream
 	for _, group := range correlate(a.orphans.adopt(a.flows)) {
 		streams := newStreams(group)
@@ -43,12 +53,10 @@ func (a *Analyzer) judge() ([]Handshake, []Clock) {
 		groups = append(groups, streams)
 	}
 	clocks := a.alignAll(groups)
-	list := []Handshake{}
 	for _, streams := range groups {
-		list = append(list, newHandshake(newExchange(streams)))
+		emit(newHandshake(newExchange(streams)))
 	}
-	slices.SortStableFunc(list, func(x, y Handshake) int { return x.Events[0].At.Compare(y.Events[0].At) })
-	return list, clocks
+	return clocks
 }
 
 // alignAll compares the clocks of the files in all exchanges, or, where no one

@@ -38,6 +38,8 @@ type Reader struct {
 	classic classicLayout
 	section int          // index of the section's first interface
 	clocks  []blockClock // one for each interface
+	links   []LinkType   // likewise
+	dataAt  int          // where in the window the data of the latest packet begins
 }
 
 // NewReader reads the file header; what is compressed with gzip or zstd is

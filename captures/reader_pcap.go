@@ -55,6 +55,7 @@ func (r *Reader) openClassic() error {
 		LinkType: LinkType(r.order.Uint32(header[20:])),
 		SnapLen:  int(min(r.order.Uint32(header[16:]), 1<<30)),
 	}}
+	r.links = []LinkType{r.interfaces[0].LinkType}
 	r.read = r.nextClassic
 	return nil
 }
@@ -75,6 +76,7 @@ func (r *Reader) nextClassic() (Packet, error) {
 	if err != nil {
 		return Packet{}, err
 	}
+	r.dataAt = r.pos - len(data)
 	return Packet{
 		Time:   time.Unix(int64(seconds), int64(fraction)*int64(r.classic.unit)).UTC(),
 		Data:   data[:len(data):len(data)],

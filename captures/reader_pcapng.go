@@ -5,6 +5,7 @@ import "encoding/binary"
 // Block types and option codes of draft-ietf-opsawg-pcapng section 4.
 const (
 	blockSection   = 0x0a0d0d0a
+	magicSection   = 0x1a2b3c4d // in the byte order of the section
 	blockInterface = 1
 	blockPacket    = 2 // obsolete
 	blockSimple    = 3
@@ -32,28 +33,34 @@ func (r *Reader) openNG() error {
 // nextNG reads blocks until one holds a packet.
 func (r *Reader) nextNG() (Packet, error) {
 	for {
-		head, err := r.header(8)
-		if err != nil {
-			return Packet{}, err
-		}
-		switch kind, total := r.order.Uint32(head), r.order.Uint32(head[4:]); kind {
-		case blockEnhanced, blockSimple, blockPacket:
-			body, err := r.body(total, 8)
-			if err != nil {
-				return Packet{}, err
-			}
-			return r.readPacket(kind, body)
-		case blockSection:
-			err = r.readSection([4]byte(head[4:]))
-		case blockInterface:
-			err = r.readInterface(total)
-		default:
-			err = r.skip(total)
-		}
-		if err != nil {
-			return Packet{}, err
+		if p, found, err := r.block(); found || err != nil {
+			return p, err
 		}
 	}
+}
+
+// block reads one block; found reports whether it holds a packet.
+func (r *Reader) block() (p Packet, found bool, err error) {
+	head, err := r.header(8)
+	if err != nil {
+		return p, false, err
+	}
+	switch kind, total := r.order.Uint32(head), r.order.Uint32(head[4:]); kind {
+	case blockEnhanced, blockSimple, blockPacket:
+		body, err := r.body(total, 8)
+		if err != nil {
+			return p, false, err
+		}
+		p, err = r.readPacket(kind, body)
+		return p, err == nil, err
+	case blockSection:
+		err = r.readSection([4]byte(head[4:]))
+	case blockInterface:
+		err = r.readInterface(total)
+	default:
+		err = r.skip(total)
+	}
+	return p, false, err
 }
 
 // body reads the rest of a block whose total length is given and of which some
@@ -96,7 +103,7 @@ func (r *Reader) readSection(length [4]byte) error {
 	if err != nil {
 		return err
 	}
-	switch uint32(0x1a2b3c4d) {
+	switch uint32(magicSection) {
 	case binary.LittleEndian.Uint32(magic):
 		r.order = binary.LittleEndian
 	case binary.BigEndian.Uint32(magic):
@@ -146,6 +153,7 @@ func (r *Reader) readInterface(total uint32) error {
 	}
 	r.interfaces = append(r.interfaces, i)
 	r.clocks = append(r.clocks, clock)
+	r.links = append(r.links, i.LinkType)
 	return nil
 }
 
@@ -169,6 +177,7 @@ func (r *Reader) readPacket(kind uint32, body []byte) (Packet, error) {
 	}
 	index := r.section + int(id)
 	end := 20 + int(captured)
+	r.dataAt = r.pos - len(body) - 4 + 20
 	p := Packet{
 		Time:      r.clocks[index].time(uint64(r.order.Uint32(body[4:]))<<32 | uint64(r.order.Uint32(body[8:]))),
 		Data:      body[20:end:end],
@@ -205,7 +214,8 @@ func (r *Reader) readSimple(body []byte) (Packet, error) {
 	if snap := r.interfaces[r.section].SnapLen; snap > 0 {
 		captured = min(captured, uint64(snap))
 	}
-	return Packet{Data: body[4 : 4+captured], Length: wireLength(length, int(captured)), Interface: r.section}, nil
+	r.dataAt = r.pos - len(body) - 4 + 4
+	return Packet{Data: body[4 : 4+captured : 4+captured], Length: wireLength(length, int(captured)), Interface: r.section}, nil
 }
 
 // options yields code and value of each option. A list that runs over its

@@ -28,12 +28,12 @@ type shard struct {
 	now      int64 // of the latest packet
 	sweepAt  int   // openings in progress
 
-	kept     []uint32           // openings that are over
-	reserved [2]int             // openings that are kept or will be: ordinary, odd
-	counts   verdictCounts      // of the openings that are not kept
-	counting func(flowKey) bool // which of them; nil: all
-	early    int                // openings that were judged before their time
-	dropped  map[int]int        // segments by file
+	kept     []uint32          // openings that are over
+	reserved [2]int            // openings that are kept or will be: ordinary, odd
+	counts   verdictCounts     // of the openings that are not kept
+	counting func(flowID) bool // which of them; nil: all
+	early    int               // openings that were judged before their time
+	dropped  map[int]int       // segments by file
 	orphans  orphans
 	several  bool // files are to come
 }
@@ -176,7 +176,7 @@ func (s *shard) keeps(o *opening) bool {
 
 func (s *shard) count(n uint32, counts *verdictCounts) {
 	o := s.openings.at(n)
-	if s.counting != nil && !s.counting(o.id.key()) {
+	if s.counting != nil && !s.counting(o.id) {
 		return
 	}
 	verdict, quick := o.quickVerdict()

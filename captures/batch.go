@@ -1,0 +1,151 @@
+package captures
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// batch is the packets of one window, where they lie.
+type batch struct {
+	data    []byte
+	records []record
+	first   int // number of its first packet
+	links   []LinkType
+}
+
+// record is a packet in a batch.
+type record struct {
+	time   int64 // nanoseconds since 1970, or noTime
+	start  uint32
+	length uint32 // captured
+	cut    uint32 // bytes that the capture left out
+	place  uint32 // interface
+}
+
+// arrival is a record as a worker takes it.
+func (b *batch) arrival(i int) arrival {
+	r := &b.records[i]
+	return arrival{
+		data: b.data[r.start : r.start+r.length : r.start+r.length], link: b.links[r.place],
+		place: int(r.place), cut: int(r.cut), time: r.time, number: b.first + i,
+	}
+}
+
+// fill reads the packets of a window, the first of which may move it. The
+// error is that of Next for the first; another one shows at the next call.
+func (r *Reader) fill(b *batch) error {
+	b.first += len(b.records)
+	b.records = b.records[:0]
+	p, err := r.Next()
+	if err != nil {
+		return err
+	}
+	b.add(r.record(p))
+	if r.format == FormatPcapNG {
+		r.scanNG(b)
+	} else {
+		r.scanClassic(b)
+	}
+	b.data, b.links = r.buffer, r.links
+	return nil
+}
+
+func (b *batch) add(r record) { b.records = append(b.records, r) }
+
+func (r *Reader) record(p Packet) record {
+	return record{
+		time: nanosOf(p.Time), start: uint32(r.dataAt), length: uint32(len(p.Data)),
+		cut: uint32(p.Length - len(p.Data)), place: uint32(p.Interface),
+	}
+}
+
+// word reads 32 bits without asking an interface for the byte order.
+func word(b []byte, swap bool) uint32 {
+	v := binary.LittleEndian.Uint32(b)
+	if swap {
+		v = bits.ReverseBytes32(v)
+	}
+	return v
+}
+
+// scanClassic takes the packets that lie in the window, as nextClassic does,
+// up to one that does not lie there whole.
+func (r *Reader) scanClassic(b *batch) {
+	swap, header := r.order == binary.BigEndian, r.classic.header
+	for r.end-r.pos >= header {
+		h := r.buffer[r.pos : r.pos+header]
+		captured, length := r.classic.lengths(word(h[8:], swap), word(h[12:], swap))
+		if captured > maxPacket || int(captured) > r.end-r.pos-header {
+			return
+		}
+		start := r.pos + header
+		b.add(record{
+			time:  int64(word(h, swap))*1_000_000_000 + int64(word(h[4:], swap))*int64(r.classic.unit),
+			start: uint32(start), length: captured, cut: uint32(wireLength(length, int(captured))) - captured,
+		})
+		r.pos = start + int(captured)
+	}
+}
+
+// scanNG takes the blocks that lie in the window whole, as nextNG does.
+func (r *Reader) scanNG(b *batch) {
+	for r.failed == nil {
+		rest := r.buffer[r.pos:r.end]
+		if len(rest) < 12 {
+			return
+		}
+		swap := r.order == binary.BigEndian
+		kind, total := word(rest, swap), word(rest[4:], swap)
+		if kind == blockSection {
+			total = sectionLength(rest)
+		}
+		if total < 12 || uint64(total) > uint64(len(rest)) {
+			return
+		}
+		if kind == blockEnhanced && r.scanEnhanced(b, rest[:total], swap) {
+			continue
+		}
+		p, found, err := r.block()
+		if err != nil {
+			r.failed = err
+			return
+		}
+		if found {
+			b.add(r.record(p))
+		}
+	}
+}
+
+// sectionLength is the length of a section by its own byte order.
+func sectionLength(block []byte) uint32 {
+	return word(block[4:], word(block[8:], false) != magicSection)
+}
+
+// scanEnhanced takes a packet block that is as it should be.
+func (r *Reader) scanEnhanced(b *batch, block []byte, swap bool) bool {
+	if len(block) < 32 || len(block) > maxBlock || len(block)%4 != 0 || word(block[len(block)-4:], swap) != uint32(len(block)) {
+		return false
+	}
+	index, captured := uint64(word(block[8:], swap))+uint64(r.section), word(block[20:], swap)
+	if index >= uint64(len(r.clocks)) || captured > maxPacket || int(captured) > len(block)-32 {
+		return false
+	}
+	b.add(record{
+		time:  r.clocks[index].nanos(uint64(word(block[12:], swap))<<32 | uint64(word(block[16:], swap))),
+		start: uint32(r.pos + 28), length: captured,
+		cut: uint32(wireLength(word(block[24:], swap), int(captured))) - captured, place: uint32(index),
+	})
+	r.pos += len(block)
+	return true
+}
+
+// nanos is time in nanoseconds since 1970.
+func (c blockClock) nanos(ticks uint64) int64 {
+	switch {
+	case c.offset == 0 && c.resolution == 6 && ticks < 1<<53:
+		return int64(ticks) * 1000
+	case c.offset == 0 && c.resolution == 9 && ticks < 1<<63:
+		return int64(ticks)
+	}
+	return nanosOf(c.time(ticks))
+}
