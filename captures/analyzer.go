@@ -121,8 +121,9 @@ func isDamage(err error) bool { return !errors.Is(err, ErrNotTCP) }
 
 // opened is an opening that is kept.
 type opened struct {
-	shard  *shard
-	number uint32
+	shard       *shard
+	number      uint32
+	file, first uint64 // its first packet
 }
 
 // openings returns those that are kept or in progress in the order of their
@@ -132,25 +133,12 @@ func (a *Analyzer) openings() (list []opened, counts verdictCounts) {
 		s := &a.shards[i]
 		numbers, counted := s.all()
 		for _, n := range numbers {
-			list = append(list, opened{s, n})
+			list = append(list, opened{s, n, s.openings.at(n).id.place >> 33, s.attempts.at(n).first})
 		}
 		for v, n := range counted {
 			counts[v] += n
 		}
 	}
-	slices.SortFunc(list, func(x, y opened) int {
-		fileX, packetX := x.first()
-		fileY, packetY := y.first()
-		return cmp.Or(cmp.Compare(fileX, fileY), cmp.Compare(packetX, packetY))
-	})
+	slices.SortFunc(list, func(x, y opened) int { return cmp.Or(cmp.Compare(x.file, y.file), cmp.Compare(x.first, y.first)) })
 	return list, counts
-}
-
-// first is where the opening's first segment is.
-func (o opened) first() (file, packet uint64) {
-	at := o.shard.openings.at(o.number)
-	for i := at.latest; i != 0; i = o.shard.nodes.at(i).before {
-		packet = o.shard.nodes.at(i).packet
-	}
-	return at.id.place >> 33, packet
 }

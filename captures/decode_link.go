@@ -34,25 +34,16 @@ func stripLink(link LinkType, frame []byte) (next gopacket.LayerType, rest []byt
 		}
 		return versionOf(frame[4:]), frame[4:], 0, nil
 	case LinkPPP, linkPPPSerial:
-		next, rest, err = stripPPP(frame)
-		return next, rest, 0, err
+		if next, rest, err = decodePPP(frame); err != nil {
+			break
+		}
+		return next, rest, 0, nil
 	case linkPPPEther:
 		return layers.LayerTypePPPoE, frame, 0, nil
 	default:
 		return 0, nil, 0, ErrNotTCP
 	}
 	return 0, nil, 0, fmt.Errorf("%w: the link header is cut off", errFrame)
-}
-
-func stripPPP(frame []byte) (gopacket.LayerType, []byte, error) {
-	if len(frame) >= 2 && frame[0] == 0xff && frame[1] == 0x03 { // HDLC framing, RFC 1662
-		frame = frame[2:]
-	}
-	next, rest, err := decodePPP(frame)
-	if err != nil {
-		return 0, nil, fmt.Errorf("%w: the link header is cut off", errFrame)
-	}
-	return next, rest, nil
 }
 
 // versionOf goes by the IP version: the address family of a NULL header has

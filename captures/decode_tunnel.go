@@ -62,8 +62,12 @@ func decodePPPoE(data []byte) (gopacket.LayerType, []byte, error) {
 }
 
 // decodePPP takes the protocol number, which may be compressed to one byte
-// (RFC 1661 section 6.5).
+// (RFC 1661 section 6.5), behind the address and control fields of HDLC framing
+// (RFC 1662 section 3.1), which may be left out.
 func decodePPP(data []byte) (gopacket.LayerType, []byte, error) {
+	if len(data) >= 2 && data[0] == 0xff && data[1] == 0x03 {
+		data = data[2:]
+	}
 	if len(data) > 0 && data[0]&1 == 1 {
 		return after(1, data, pppType(uint16(data[0])))
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -25,6 +26,9 @@ func FuzzReader(f *testing.F) {
 	seeds(f, func(data []byte) { f.Add(data) })
 	f.Fuzz(func(t *testing.T, data []byte) {
 		list, r, err := drain(data)
+		if batched, _ := drainBatches(data); !slices.EqualFunc(batched, list, sameArrival) {
+			t.Fatalf("got %d packets in batches, want %d", len(batched), len(list))
+		}
 		if err == nil {
 			t.Fatal("reading ended without an error")
 		}

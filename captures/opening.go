@@ -17,6 +17,8 @@ type attempts struct {
 	isn   [2]uint32 // the latest of each end, low and high
 	syns  [2]uint32 // SYNs of each end, all of them
 	tries [2]uint32 // different sequence numbers in them
+	first uint64    // packet
+	marks uint64    // a byte for each of the latest 8 segments that were kept
 	count uint16    // nodes
 }
 
@@ -115,24 +117,27 @@ func (s *shard) isWanted(n uint32, l *look) bool {
 	if !s.fits(n, l) {
 		o.state |= stateOdd
 	}
-	return o.countPlain(end, l.kind) <= s.plainWanted()
+	had := o.plainOf(end, l.kind)
+	if had < maxPlain {
+		o.plain += 1 << plainAt(end, l.kind)
+	}
+	return had < s.plainWanted()
 }
 
-// countPlain counts up to 3.
-func (o *opening) countPlain(end int, kind Kind) int {
-	at := uint(end) * 6
+// plainAt is where the count of a kind of plain segments is.
+func plainAt(end int, kind Kind) int {
+	at := end * 6
 	switch kind {
 	case KindData:
 		at += 2
 	case KindFin:
 		at += 4
 	}
-	had := int(o.plain >> at & 3)
-	if had < maxPlain {
-		o.plain += 1 << at
-	}
-	return had + 1
+	return at
 }
+
+// plainOf is how many plain segments of a kind an end sent, at most 3.
+func (o *opening) plainOf(end int, kind Kind) int { return int(o.plain >> plainAt(end, kind) & 3) }
 
 func (s *shard) noteSyn(n uint32, l *look) {
 	o, a, end := s.openings.at(n), s.attempts.at(n), l.end()

@@ -2,6 +2,7 @@ package captures
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
@@ -108,13 +109,27 @@ func icmpFrame(t testing.TB, from string, tcp layers.TCP) []byte {
 func play(t testing.TB, lines ...string) []Handshake {
 	t.Helper()
 	var a Analyzer
+	feedScript(t, &a, 0, lines)
+	return a.Handshakes()
+}
+
+func feedScript(t testing.TB, a *Analyzer, file int, lines []string) {
+	t.Helper()
 	now := dawn
 	for _, line := range lines {
 		gap, data := frame(t, line, LinkEthernet)
 		now = now.Add(gap)
-		a.Add(0, LinkEthernet, Packet{Time: now, Data: data, Length: len(data)})
+		a.Add(file, LinkEthernet, Packet{Time: now, Data: data, Length: len(data)})
 	}
-	return a.Handshakes()
+}
+
+func marshal(t testing.TB, value any) []byte {
+	t.Helper()
+	text, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 func captureOf(t testing.TB, lines ...string) []byte {

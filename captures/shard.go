@@ -10,7 +10,7 @@ const (
 	maxKept       = 1 << 17 / shards // ordinary openings kept when they are over, to be listed or compared
 	maxKeptOdd    = 1 << 14 / shards // and others beside them
 	firstSweep    = 1 << 12 / shards
-	crowded       = 1 << 19 / shards // segments held from where on fewer are kept of each opening
+	crowded       = 1 << 17 / shards // segments held from where on fewer are kept of each opening
 	maxFlowLength = 256              // segments kept of one opening: the first few and the latest
 	keptFirst     = 32               // of one that is longer
 	maxPlain      = 3                // segments without SYN or RST kept of one opening, per side and kind
@@ -59,14 +59,14 @@ func (s *shard) place(l *look) {
 		return
 	}
 	o := s.openings.at(n)
-	if o.is(stateSettled) && !o.is(stateKept) {
+	if o.is(stateSettled) && (!o.is(stateKept) || s.isMore(o, l)) {
 		o.time = l.time
 		if l.kind == KindFin || l.kind.isRst() {
 			o.state |= stateEnded
 		}
 		return
 	}
-	if s.isRepeated(o, l) || !s.isWanted(n, l) {
+	if s.isRepeated(o, s.attempts.at(n).marks, l) || !s.isWanted(n, l) {
 		return
 	}
 	s.add(n, l)
@@ -75,12 +75,23 @@ func (s *shard) place(l *look) {
 	}
 }
 
+// isMore reports whether a segment is of the traffic of a connection of which
+// enough is kept.
+func (s *shard) isMore(o *opening, l *look) bool {
+	switch l.kind {
+	case KindAck, KindData, KindFin:
+		return o.plainOf(l.end(), l.kind) >= s.plainWanted()
+	}
+	return false
+}
+
 func (s *shard) open(l *look) uint32 {
 	if s.table.used >= max(s.sweepAt, firstSweep) {
 		s.sweep()
 	}
 	n := s.openings.take()
 	s.attempts.take()
+	s.attempts.at(n).first = l.packet
 	o := s.openings.at(n)
 	o.id, o.state, o.time = l.id, stateUsed, l.time
 	s.table.put(&l.id, n, &s.openings)
@@ -251,6 +262,20 @@ func (s *shard) add(n uint32, l *look) {
 	o.latest = s.nodes.take()
 	*s.nodes.at(o.latest) = x
 	a.count++
+	a.marks = a.marks<<8 | uint64(l.mark())
+}
+
+// mark tells most segments apart without looking at their nodes. It is not 0.
+func (l *look) mark() byte {
+	h := (l.seq ^ l.ack*0x85ebca6b ^ l.payload*0xc2b2ae35 ^ uint32(l.kind)<<16) * 0x9e3779b1
+	return byte(h>>24) | 1
+}
+
+// hasByte is the test of Hacker's Delight section 6-1.
+func hasByte(word uint64, b byte) bool {
+	const ones = 0x0101010101010101
+	x := word ^ ones*uint64(b)
+	return (x-ones)&^x&(ones<<7) != 0
 }
 
 func (s *shard) drop(file, segments int) {
@@ -280,14 +305,20 @@ func (s *shard) forget(o *opening) int {
 
 // isRepeated recognises a frame that one capture holds twice: on its way in and
 // out of a router or of the loopback interface.
-func (s *shard) isRepeated(o *opening, l *look) bool {
+func (s *shard) isRepeated(o *opening, marks uint64, l *look) bool {
+	if gap := between(o.time, l.time); gap > duplicateFrame {
+		return false
+	}
+	if !hasByte(marks, l.mark()) {
+		return false
+	}
 	for i, seen := o.latest, 0; i != 0 && seen < 8; seen++ {
 		x := s.nodes.at(i)
 		i = x.before
-		if x.seq != l.seq || x.ack != l.ack || x.kind != l.kind || x.payload != l.payload || x.time == noTime {
+		if gap := between(x.time, l.time); gap < 0 || gap > duplicateFrame {
 			continue
 		}
-		if gap := between(x.time, l.time); gap < 0 || gap > duplicateFrame {
+		if x.seq != l.seq || x.ack != l.ack || x.kind != l.kind || x.payload != l.payload || x.time == noTime {
 			continue
 		}
 		options := l.options(&s.tcp)

@@ -6,11 +6,11 @@ import (
 	"io"
 )
 
-// Sizes of a window in bytes. It begins small, for the many files that are; it
-// must hold a block, and beyond a megabyte reading gains nothing.
+// Sizes of a window in bytes. It begins small, for the many files that are, and
+// stays small enough for a processor's cache, where it is for the workers.
 const (
 	firstWindow = 64 << 10
-	fullWindow  = 1 << 20
+	fullWindow  = 256 << 10
 )
 
 // window is the part of a file that is in memory. Data is handed out where it

@@ -110,8 +110,12 @@ func (w *worker) flush() {
 		}
 	}
 	for i := range list {
-		if n := uint32(slots[i]); n != 0 {
-			w.ahead += uint64(w.shard(&list[i]).openings.at(n).state)
+		n := uint32(slots[i])
+		if n == 0 {
+			continue
+		}
+		if s := w.shard(&list[i]); !s.openings.at(n).is(stateSettled) {
+			w.ahead += uint64(s.attempts.at(n).count)
 		}
 	}
 	for i := range list {
