@@ -35,6 +35,7 @@ func analyzeCommand() *cli.Command {
 			&cli.StringFlag{Name: "write", Usage: "write the packets of the openings, commented, to `FILE`.pcapng; or, without comments, to FILE.pcap"},
 			&cli.StringFlag{Name: "host", Usage: "only openings with this IP `ADDRESS` on either side"},
 			&cli.IntFlag{Name: "port", Usage: "only openings with this `PORT` on either side"},
+			&cli.IntFlag{Name: "limit", Usage: "`N` openings listed at most, the telling ones first; all are counted", Value: 1000},
 			&cli.IntFlag{Name: "width", Usage: "columns of the ladder (default: those of the terminal, or 80)"},
 			&cli.BoolFlag{Name: "ascii", Usage: "draw ladders in plain ASCII"},
 		},
@@ -82,6 +83,9 @@ func analyzeFilter(c *cli.Context) (f captures.Filter, err error) {
 		return f, usageError(fmt.Sprintf("--port %d is not between 1 and 65535", port), "")
 	}
 	f.Port = uint16(port)
+	if f.Limit = c.Int("limit"); f.Limit < 1 {
+		return f, usageError(fmt.Sprintf("--limit %d lists nothing", f.Limit), "give 1 or more")
+	}
 	return f, nil
 }
 
@@ -300,5 +304,9 @@ func summaryLine(a captures.Analysis) string {
 	if parts == nil {
 		return fmt.Sprintf("no opening of a TCP connection in %d packets", packets)
 	}
-	return fmt.Sprintf("openings: %s; %d packets", strings.Join(parts, ", "), packets)
+	line := fmt.Sprintf("openings: %s; %d packets", strings.Join(parts, ", "), packets)
+	if a.Unlisted > 0 {
+		line += fmt.Sprintf("; %d openings are counted and not listed, see --limit", a.Unlisted)
+	}
+	return line
 }

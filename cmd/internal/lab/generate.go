@@ -110,8 +110,8 @@ func (g *generator) run(out *captures.Writer) error {
 	return nil
 }
 
-// packetsOf is how many packets a flow of a kind has without data.
-var packetsOf = map[uint8]int{madeThreeWay: 6, madeUnanswered: 3, madeRefused: 2, madeCrossing: 8}
+// madePacketsOf is how many packets a flow of a kind has without data.
+var madePacketsOf = map[uint8]int{madeThreeWay: 6, madeUnanswered: 3, madeRefused: 2, madeCrossing: 8}
 
 func (g *generator) begin() madeFlow {
 	f := madeFlow{number: uint32(g.begun), isn: [2]uint32{g.random.Uint32(), g.random.Uint32()}, clients: uint16(1024 + g.random.IntN(60000))}
@@ -125,7 +125,7 @@ func (g *generator) begin() madeFlow {
 	}
 	g.begun++
 	share := int(int64(g.Packets)*int64(g.begun)/int64(g.Flows) - int64(g.Packets)*int64(g.begun-1)/int64(g.Flows))
-	g.spare += share - packetsOf[f.kind]
+	g.spare += share - madePacketsOf[f.kind]
 	if f.kind == madeThreeWay && g.spare > 0 {
 		n := min(g.spare, 250)
 		f.data = uint8(n)
