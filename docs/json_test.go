@@ -28,6 +28,7 @@ var documented = map[string][]string{
 	"../cmd/internal/punch": nil,
 	"../cmd/internal/lab": {"Document", "Trial", "Summary", "Quantiles", "Mapping", "Profile", "Check", "Matrix", "MatrixCell", "MatrixSummary", "Weighted",
 		"BenchDocument", "BenchMachine", "BenchCondition", "BenchResult", "Percentiles", "BurstConfig", "BurstDocument", "BurstTimes",
+		"CraftConfig", "CraftDocument", "CraftTimes",
 		"EmulatorDocument", "EmulatorDelay", "EmulatorRate"},
 	"../rawsock":      {"Privileges"},
 	"../cmd/tcppunch": nil,

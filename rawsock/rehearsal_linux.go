@@ -136,7 +136,9 @@ func (r *rehearsal) play() {
 	r.remote = first.to
 	unix.RawSyscall(unix.SYS_CONNECT, uintptr(r.router), uintptr(unsafe.Pointer(&r.remote.bytes)), uintptr(r.remote.len))
 	unix.RawSyscall6(unix.SYS_SENDTO, uintptr(r.router), 0, 0, unix.MSG_CONFIRM|msgProbe, 0, 0)
-	if first.socket != nil {
+	if first.volley != nil {
+		first.volley.probe()
+	} else {
 		first.socket.touch()
 		r.length = uint32(unsafe.Sizeof(r.info))
 		unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(first.socket.fd), unix.IPPROTO_TCP, unix.TCP_INFO,

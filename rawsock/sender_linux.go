@@ -182,6 +182,18 @@ func (v *volley) fire() syscall.Errno {
 	return 0
 }
 
+// probe has the kernel look up the route of the first segment and stop there
+// (MSG_PROBE), which brings all that it needs for that into the processor's
+// caches. Nothing is sent.
+func (v *volley) probe() {
+	if len(v.messages) == 0 {
+		return
+	}
+	v.sender.mu.Lock()
+	defer v.sender.mu.Unlock()
+	unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(v.sender.fd), uintptr(unsafe.Pointer(&v.messages[0])), 1, unix.MSG_CONFIRM|msgProbe, 0, 0)
+}
+
 func (v *Volley) explain(errno syscall.Errno) error {
 	err := os.NewSyscallError("sendmmsg", errno)
 	switch errno {

@@ -116,3 +116,30 @@ func TestBenchEmulatorMeasuresDelayAndThroughput(t *testing.T) {
 		}
 	}
 }
+
+func TestCraftedBurstsKeepUpWithALoopInC(t *testing.T) {
+	status, out, said := run(t, "", "lab", "bench", "craft", "--syns", "2000", "--rounds", "10", "--launches", "5", "--json")
+	var d CraftDocument
+	if err := json.Unmarshal([]byte(out), &d); status != 0 || err != nil {
+		t.Fatalf("status %d, %v: %s%s", status, err, out, said)
+	}
+	for _, v := range CraftVariants {
+		if v == "c" && d.Compiler == nil {
+			continue
+		}
+		if len(d.Elapsed[v]) != 10 || d.Rate[v] <= 0 {
+			t.Errorf("%s: got %d bursts and %.0f SYNs a second, want 10", v, len(d.Elapsed[v]), d.Rate[v])
+		}
+	}
+	// Half as much would be a fault of ours; what is in between is the machine's.
+	for v, share := range d.Share {
+		if share < 0.5 {
+			t.Errorf("crafted SYNs leave at %.2f of the rate of %s", share, v)
+		}
+	}
+	for _, v := range []string{"connect", "crafted"} {
+		if d.Late[v].P50 == nil || len(d.Apart[v]) != 5 {
+			t.Errorf("%s: got %+v, want 5 SYNs at the tap", v, d.Apart[v])
+		}
+	}
+}

@@ -28,6 +28,14 @@ func BenchEmulator(context.Context, EmulatorConfig, func(string)) (EmulatorDocum
 	return EmulatorDocument{}, errPlatform
 }
 
+// BenchCraft needs Linux.
+func BenchCraft(context.Context, CraftConfig) (CraftDocument, error) {
+	return CraftDocument{}, errPlatform
+}
+
+// PinThread needs Linux.
+func PinThread() error { return errPlatform }
+
 // BareBurst needs Linux.
 func BareBurst(_, _ netip.AddrPort, _ int) (time.Duration, error) { return 0, errPlatform }
 
