@@ -45,7 +45,15 @@ func (h handle) up(name string) error {
 }
 
 func (n *Namespace) addAddress(name string, p netip.Prefix) error {
-	return n.withHandle(func(h handle) error { return h.addAddress(name, p) })
+	return n.withHandle(func(h handle) error {
+		if err := h.addAddress(name, p); err != nil || p.Addr().Is4() {
+			return err
+		}
+		if link, err := h.LinkByName(name); err == nil && link.Type() == "veth" && link.Attrs().RawFlags&unix.IFF_UP != 0 {
+			h.awaitLinkLocal(link)
+		}
+		return nil
+	})
 }
 
 func (h handle) addAddress(name string, p netip.Prefix) error {
@@ -61,7 +69,7 @@ func (h handle) addAddress(name string, p netip.Prefix) error {
 		return fmt.Errorf("add address %v to %s: %w", p, name, err)
 	}
 	if p.Addr().Is6() && link.Attrs().RawFlags&unix.IFF_UP != 0 {
-		h.awaitLocal(p.Addr())
+		h.awaitLocal(link, p.Addr())
 	}
 	return nil
 }
@@ -70,17 +78,44 @@ func (h handle) addAddress(name string, p netip.Prefix) error {
 // one on a link without carrier.
 const localWait = 200 * time.Millisecond
 
-// awaitLocal waits until an IPv6 address is in use. The kernel accepts it at
-// once, but joins its solicited-node group and adds its local route from a work
-// queue (addrconf_dad_start in net/ipv6/addrconf.c); what comes before that is
-// lost, and neighbours or SYNs come again only after a second.
-func (h handle) awaitLocal(a netip.Addr) {
-	for deadline := time.Now().Add(localWait); time.Now().Before(deadline); time.Sleep(100 * time.Microsecond) {
-		routes, err := h.RouteGet(a.AsSlice())
-		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
-			return
+// awaitLocal waits until an IPv6 address of a link is in use. The kernel accepts
+// it at once, but joins its solicited-node group and adds its local route from a
+// work queue (addrconf_dad_start in net/ipv6/addrconf.c); what comes before that
+// is lost, and neighbours or SYNs come again only after a second.
+func (h handle) awaitLocal(link netlink.Link, a netip.Addr) {
+	await(func() bool { return h.hasLocalRoute(link, a) })
+}
+
+// awaitLinkLocal waits until a link has the address from which a router asks for
+// its neighbours there; without it the kernel does not ask (ndisc_send_ns in
+// net/ipv6/ndisc.c).
+func (h handle) awaitLinkLocal(link netlink.Link) {
+	await(func() bool { return h.hasLinkLocal(link) })
+}
+
+func await(done func() bool) {
+	for deadline := time.Now().Add(localWait); time.Now().Before(deadline) && !done(); time.Sleep(100 * time.Microsecond) {
+	}
+}
+
+// hasLocalRoute looks on this very link: others may have the same address.
+func (h handle) hasLocalRoute(link netlink.Link, a netip.Addr) bool {
+	wanted := &netlink.Route{Table: unix.RT_TABLE_LOCAL, LinkIndex: link.Attrs().Index, Dst: ipNet(netip.PrefixFrom(a, a.BitLen()))}
+	routes, err := h.RouteListFiltered(netlink.FAMILY_V6, wanted, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_OIF|netlink.RT_FILTER_DST)
+	return err == nil && len(routes) > 0
+}
+
+func (h handle) hasLinkLocal(link netlink.Link) bool {
+	list, err := h.AddrList(link, netlink.FAMILY_V6)
+	if err != nil {
+		return false
+	}
+	for _, a := range list {
+		if a.IP.IsLinkLocalUnicast() {
+			return a.Flags&unix.IFA_F_TENTATIVE == 0
 		}
 	}
+	return false
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {
