@@ -205,8 +205,8 @@ func TestMermaidSaysWhatTheLadderDraws(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `sequenceDiagram
-    participant L0 as A 10.1.0.2:40001 a#59; #35;1#92;n.pcap
-    participant L1 as B 10.2.0.2:50001 b.pcap
+    participant L0 as A 10.1.0.2:40001 a#59; #35;1#92;n
+    participant L1 as B 10.2.0.2:50001 b
     par the SYNs cross
         L0->>L1: SYN seq=0 (0.000 ms to 20.000 ms)
     and
