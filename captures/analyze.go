@@ -55,7 +55,13 @@ type File struct {
 // could not be read at all, and names it; a source that breaks off in the
 // middle counts as far as it is whole, and its File says so.
 func Analyze(sources []Source, filter Filter) (Analysis, error) {
-	var a Analyzer
+	return AnalyzeHidden(sources, filter, nil)
+}
+
+// AnalyzeHidden is Analyze with pseudonyms in the place of all addresses. The
+// filter names a true one.
+func AnalyzeHidden(sources []Source, filter Filter, hide *Pseudonyms) (Analysis, error) {
+	a := Analyzer{hide: hide}
 	for i := range a.shards {
 		a.shards[i].counting = filter.matchesKey
 	}
@@ -76,6 +82,7 @@ func Analyze(sources []Source, filter Filter) (Analysis, error) {
 	l.count(counts)
 	a.orphans.list = a.strays()
 	a.gather(l.choose(list, a.orphans.list))
+	l.filter = hide.filter(filter)
 	out.Clocks = a.judge(l.add)
 	out.Handshakes, out.Unlisted = l.handshakes()
 	out.Summary = l.summary

@@ -20,6 +20,7 @@ type Analyzer struct {
 	worker  *worker // of Add
 	flows   []*flow // the openings that are judged in full
 	orphans orphans
+	hide    *Pseudonyms // nil: addresses are shown
 	files   []FileCounts
 	offsets []time.Duration
 }

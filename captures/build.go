@@ -23,6 +23,15 @@ func (a *Analyzer) gather(list []opened) {
 	for _, o := range list {
 		a.flows = append(a.flows, o.shard.expand(o.number))
 	}
+	if a.hide == nil {
+		return
+	}
+	for _, f := range a.flows {
+		a.hide.flow(f)
+	}
+	for i := range a.orphans.list {
+		a.hide.segment(&a.orphans.list[i])
+	}
 }
 
 // strays are the RSTs that belong to no opening on their own pair of ports.

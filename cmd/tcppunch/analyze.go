@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -33,6 +34,7 @@ func analyzeCommand() *cli.Command {
 			&cli.StringFlag{Name: "svg", Usage: "write the first ladder as a picture to `FILE`"},
 			&cli.BoolFlag{Name: "mermaid", Usage: "print sequence diagrams in Mermaid's language instead of ladders"},
 			&cli.StringFlag{Name: "write", Usage: "write the packets of the openings, commented, to `FILE`.pcapng; or, without comments, to FILE.pcap"},
+			&cli.BoolFlag{Name: "privacy", Usage: "put pseudonyms in the place of all addresses, in everything that is printed and written"},
 			&cli.StringFlag{Name: "host", Usage: "only openings with this IP `ADDRESS` on either side"},
 			&cli.IntFlag{Name: "port", Usage: "only openings with this `PORT` on either side"},
 			&cli.IntFlag{Name: "limit", Usage: "`N` openings listed at most, the telling ones first; all are counted", Value: 1000},
@@ -53,11 +55,12 @@ func analyze(c *cli.Context) error {
 		return err
 	}
 	defer inputs.close()
-	a, err := captures.Analyze(inputs.sources(c.Context), filter)
+	hide := pseudonyms(c)
+	a, err := captures.AnalyzeHidden(inputs.sources(c.Context), filter, hide)
 	if err != nil {
 		return readFailure(c.Context, err)
 	}
-	if err := writeAnalysisFiles(c, a, inputs); err != nil {
+	if err := writeAnalysisFiles(c, a, inputs, hide); err != nil {
 		return err
 	}
 	if err := result(c, a, func(w io.Writer) error { return printAnalysis(c, w, a) }); err != nil {
@@ -65,6 +68,14 @@ func analyze(c *cli.Context) error {
 	}
 	if len(a.Handshakes) == 0 {
 		return exitStatus(statusNo)
+	}
+	return nil
+}
+
+// pseudonyms are nil without --privacy.
+func pseudonyms(c *cli.Context) *captures.Pseudonyms {
+	if c.Bool("privacy") {
+		return new(captures.Pseudonyms)
 	}
 	return nil
 }
@@ -204,7 +215,7 @@ func readFailure(ctx context.Context, err error) error {
 }
 
 // writeAnalysisFiles writes what --html, --svg and --write ask for.
-func writeAnalysisFiles(c *cli.Context, a captures.Analysis, in inputs) error {
+func writeAnalysisFiles(c *cli.Context, a captures.Analysis, in inputs, hide *captures.Pseudonyms) error {
 	if name := c.String("html"); name != "" {
 		err := writeFile(name, func(w io.Writer) error {
 			return report.HTML(w, "How the connections were opened", report.AnalysisSections(a)...)
@@ -226,7 +237,14 @@ func writeAnalysisFiles(c *cli.Context, a captures.Analysis, in inputs) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(name, func(w io.Writer) error { return captures.Annotate(w, a, sources) })
+	export := captures.Export{Classic: strings.EqualFold(filepath.Ext(name), ".pcap"), Hide: hide}
+	return writeFile(name, func(w io.Writer) error {
+		leftOut, err := export.Write(w, a, sources)
+		if leftOut > 0 {
+			streamsOf(c).say("%d packets were left out of %s: what carries them may hold addresses", leftOut, name)
+		}
+		return err
+	})
 }
 
 // writeFile creates a file that its owner alone can read: captures and reports

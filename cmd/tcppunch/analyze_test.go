@@ -213,3 +213,41 @@ func TestTsharkReadsTheCommentsThatAnalyzeWrites(t *testing.T) {
 		t.Errorf("got %d packets:\n%s", n, out)
 	}
 }
+
+func TestAnalyzeHidesAddressesInEverythingItWrites(t *testing.T) {
+	dir := t.TempDir()
+	var files []string
+	for _, name := range []string{"r.html", "r.svg", "r.pcapng"} {
+		files = append(files, filepath.Join(dir, name))
+	}
+	file := crossingFile(t)
+	status, stdout, stderr := runAnalyze(t, nil, "--privacy", "--json", "--host", "198.51.100.2", "--html", files[0], "--svg", files[1], "--write", files[2], file)
+	d := decodeAnalysis(t, stdout)
+	if status != 0 || d.Summary["simultaneous-open"] != 1 || d.Handshakes[0].B != "192.0.2.2:5001" {
+		t.Fatalf("got status %d, %s, %s", status, stdout, stderr)
+	}
+	for _, name := range files {
+		got, err := os.ReadFile(name)
+		if err != nil || bytes.Contains(got, []byte("198.51.100.2")) || bytes.Contains(got, []byte{198, 51, 100, 2}) {
+			t.Errorf("%s: %v, or the address is still there", name, err)
+		}
+	}
+}
+
+func TestAnalyzePrintsMermaid(t *testing.T) {
+	status, stdout, _ := runAnalyze(t, nil, "--mermaid", crossingFile(t))
+	if status != 0 || !strings.HasPrefix(stdout, "sequenceDiagram\n") || !strings.Contains(stdout, "par the SYNs cross") {
+		t.Errorf("got status %d, %s", status, stdout)
+	}
+}
+
+func TestAnalyzeWritesClassicPcapByTheName(t *testing.T) {
+	packets := filepath.Join(t.TempDir(), "r.pcap")
+	if status, _, stderr := runAnalyze(t, nil, "--write", packets, crossingFile(t)); status != 0 {
+		t.Fatalf("got status %d, %s", status, stderr)
+	}
+	status, stdout, _ := runAnalyze(t, nil, "--json", packets)
+	if status != 0 || !strings.Contains(stdout, `"pcap-nanosecond"`) {
+		t.Errorf("got status %d, %s", status, stdout)
+	}
+}

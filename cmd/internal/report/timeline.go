@@ -49,7 +49,11 @@ func newTimeline(h captures.Handshake) *timeline {
 		return nil
 	}
 	t := &timeline{ID: fmt.Sprintf("t%d-%d", h.Events[0].File, h.Events[0].Packet)}
-	for _, name := range distinct(h.Vantages) {
+	names := distinct(h.Vantages)
+	if len(names) == 1 {
+		names[0] = "here"
+	}
+	for _, name := range names {
 		t.Rows = append(t.Rows, timelineRow{Name: name})
 	}
 	for _, e := range h.Events[:min(len(h.Events), maxDots)] {

@@ -1,0 +1,49 @@
+package captures
+
+import (
+	"net/netip"
+	"testing"
+)
+
+func TestTheEstablishedOpeningOfTwoHostsTellsMost(t *testing.T) {
+	w := newWorld().play(t, scenarios[VerdictRefused]...)
+	other := newWorld()
+	other.from = dawn.Add(ms)
+	for side, list := range w.addresses { // on other ports
+		for i := range list {
+			list[i] = netip.AddrPortFrom(list[i].Addr(), list[i].Port()+1)
+		}
+		other.addresses[side] = list
+	}
+	script := append([]sent(nil), scenarios[VerdictSimultaneousOpen]...)
+	for i := range script {
+		script[i].seq += 1 << 20
+		if script[i].ack > 0 {
+			script[i].ack += 1 << 20
+		}
+	}
+	other.play(t, script...)
+	var sources []Source
+	for p := range 4 {
+		sources = append(sources, w.file(t, placeNames[p], append(w.perPlace[p], other.perPlace[p]...)))
+	}
+	a, err := Analyze(sources, Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(a.Handshakes) != 2 {
+		t.Fatalf("got %v", a.Summary)
+	}
+	for _, hosts := range [][]string{{"10.1.0.2", "10.2.0.2"}, {"198.51.100.1", "10.2.0.2"}, {}} {
+		var list []netip.Addr
+		for _, h := range hosts {
+			list = append(list, netip.MustParseAddr(h))
+		}
+		if h := a.Telling(list...); h == nil || h.Verdict != VerdictSimultaneousOpen {
+			t.Errorf("%v: got %+v", hosts, h)
+		}
+	}
+	if h := a.Telling(netip.MustParseAddr("192.0.2.77")); h != nil {
+		t.Errorf("got %v between hosts that were not there", h.Verdict)
+	}
+}
