@@ -91,7 +91,7 @@ func (f *forecast) drawnAmong(p *pool, m int, ports []uint16) float64 {
 	for _, w := range p.widths {
 		// Beyond the inner range a port is in the range with this probability.
 		likely := min(1, float64(max(0, w.Ports*p.step-p.inner.width()))/float64(max(1, p.outer.width()-p.inner.width())))
-		ports := float64(free(w.Ports, f.seen)) * f.addresses
+		ports := float64(float64(free(w.Ports, f.seen)) * f.addresses)
 		sum += float64(w.Weight * someOf(ports, m, inside+float64(beyond*likely)))
 		total += w.Weight
 	}

@@ -104,7 +104,7 @@ func (f *forecast) covers(port uint16, m int) float64 {
 			}
 		case p.pool != nil && p.pool.surely(port):
 			for _, w := range p.pool.widths {
-				share := min(1, float64(m)/(float64(free(w.Ports, f.seen))*f.addresses))
+				share := min(1, float64(m)/float64(float64(free(w.Ports, f.seen))*f.addresses))
 				sum += float64(float64(p.weight*w.Weight) * share)
 			}
 		}

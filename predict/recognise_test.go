@@ -1,8 +1,11 @@
 package predict
 
 import (
+	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
+	"time"
 
 	"tcppunch/predict/nat"
 )
@@ -62,6 +65,71 @@ func TestKindOfAllocatorIsRecognisedFromTwelveObservations(t *testing.T) {
 		}
 		if allowed := rounds / 100; n > allowed {
 			t.Errorf("%s: %d of %d wrong, want at most %d: %v", name, n, rounds, allowed, wrong)
+		}
+	}
+}
+
+// Ports that are drawn must not be taken for ports that count.
+func TestNoiseIsNotCalledSequential(t *testing.T) {
+	rng := seeded(t)
+	rounds := 300 * simulated
+	for _, width := range []int{16, 64, 251, 1000, 20000, 64512} {
+		wrong := 0
+		for range rounds {
+			n := newNetwork(t, nat.Config{Ports: nat.Band, Width: width}, rng)
+			if counts(Classify(n.observe(t, 12)).Ports.Model) {
+				wrong++
+			}
+		}
+		if allowed := 1 + rounds*2/1000; wrong > allowed {
+			t.Errorf("%d ports: %d of %d called sequential, want at most %d", width, wrong, rounds, allowed)
+		}
+	}
+}
+
+// One-guess methods of published tools, on the observations of a NAT that counts
+// with 50 foreign mappings a second: the share of next ports that each names.
+func TestBestCandidateBeatsOneGuessMethods(t *testing.T) {
+	rng := seeded(t)
+	rounds := 300 * simulated
+	for name, config := range map[string]nat.Config{
+		"quiet":        {Ports: nat.Sequential, Churn: 5},
+		"busy":         {Ports: nat.Sequential, Churn: 50},
+		"in batches":   {Ports: nat.Sequential, Churn: 50, ChurnBatch: 4},
+		"very busy":    {Ports: nat.Sequential, Churn: 265},
+		"by 2":         {Ports: nat.Sequential, Churn: 50, Delta: 2},
+		"downwards":    {Ports: nat.Sequential, Churn: 50, Delta: -1},
+		"random, 1000": {Ports: nat.Band, Width: 1000},
+	} {
+		guesses := map[string]int{}
+		for range rounds {
+			n := newNetwork(t, config, rng)
+			obs := n.observe(t, 12)
+			party := Party{Classify(obs), obs[11].Reflexive, 300 * time.Millisecond, 0}
+			next := n.burst(party.Gap, 1)[0]
+			first, before, last := obs[0].Reflexive.Port(), obs[10].Reflexive.Port(), obs[11].Reflexive.Port()
+			window := Candidates(party, 21)
+			for method, hit := range map[string]bool{
+				"best candidate":  window[0].Addr.Port() == next,
+				"observed+1":      last+1 == next,
+				"last difference": last+(last-before) == next,
+				"mean difference": last+uint16(int(int16(last-first))/11) == next,
+				"21 candidates":   slices.ContainsFunc(window, func(c Candidate) bool { return c.Addr.Port() == next }),
+				"observed ±10":    next-last+10 <= 20,
+			} {
+				if hit {
+					guesses[method]++
+				}
+			}
+		}
+		t.Logf("%s: %v of %d", name, guesses, rounds)
+		for _, method := range []string{"observed+1", "last difference", "mean difference"} {
+			if slack := 4 * int(math.Sqrt(float64(rounds))) / 5; guesses["best candidate"] < guesses[method]-slack {
+				t.Errorf("%s: the best candidate is right %d times, %s %d times, of %d", name, guesses["best candidate"], method, guesses[method], rounds)
+			}
+		}
+		if guesses["21 candidates"] < guesses["observed ±10"]-4*int(math.Sqrt(float64(rounds)))/5 {
+			t.Errorf("%s: 21 candidates hold %d, observed ±10 %d", name, guesses["21 candidates"], guesses["observed ±10"])
 		}
 	}
 }
