@@ -32,7 +32,7 @@ const (
 // overdispersion lists the ratios of variance to mean that foreign traffic may
 // have, with prior weights. A Poisson process has 1; batches of geometric size
 // with mean b have 2b−1.
-var overdispersion = []struct{ dispersion, prior float64 }{{1, .4}, {2, .1}, {4, .15}, {7, .2}, {13, .1}, {25, .05}}
+var overdispersion = []struct{ dispersion, prior float64 }{{1, .4}, {2, .08}, {4, .14}, {7, .28}, {13, .07}, {25, .03}}
 
 // A count is the hypothesis that ports follow one another at a step.
 type count struct {

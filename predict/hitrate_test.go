@@ -146,6 +146,19 @@ func (c *calibration) error() float64 {
 	return distance / n
 }
 
+// chance is the calibration error that perfect predictions would have about.
+func (c *calibration) chance() float64 {
+	deviation, n := 0.0, 0.0
+	for i := range c.n {
+		if c.n[i] > 0 {
+			p := c.sums[i] / c.n[i]
+			deviation += math.Sqrt(c.n[i] * p * (1 - p))
+			n += c.n[i]
+		}
+	}
+	return deviation / n
+}
+
 func counted(name string, churn, batch float64) cellSide {
 	return cellSide{name: name, config: []nat.Config{{Ports: nat.Sequential, Churn: churn, ChurnBatch: batch}}}
 }
@@ -186,11 +199,15 @@ func TestPlansReachTheOptimum(t *testing.T) {
 	if text := os.Getenv("TCPPUNCH_SIMULATION_TRIALS"); text != "" {
 		fmt.Sscan(text, &trials)
 	}
+	few := 0.0 // what few trials may lack
+	if trials < 200 {
+		few = 0.02
+	}
 	var c calibration
 	check := func(t *testing.T, a, b cellSide, gap time.Duration, x, y []trial, share float64) {
 		for _, budget := range budgets {
 			r := cell(x, y, budget, &c)
-			if !(r.share() >= share) {
+			if !(r.share() >= share-few) {
 				t.Errorf("%s × %s, %d SYNs, gap %v: worth %.4f of at most %.4f, want ≥ %.2f of it", a.name, b.name, budget, gap, r.mean(r.value), r.mean(r.optimum), share)
 			}
 			if simulated > 1 {
@@ -227,8 +244,8 @@ func TestPlansReachTheOptimum(t *testing.T) {
 			})
 		})
 	}
-	if e := c.error(); e > 0.03 {
-		t.Errorf("expected calibration error: got %.4f, want at most 0.03", e)
+	if e, chance := c.error(), c.chance(); e > 0.03+2*chance {
+		t.Errorf("expected calibration error: got %.4f, want at most 0.03, and %.4f for chance", e, 2*chance)
 	}
 	total := sum(c.n[:])
 	t.Logf("calibration error %.4f, log loss %.4f, %.0f plans", c.error(), c.loss/total, total)
