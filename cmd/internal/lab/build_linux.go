@@ -18,6 +18,7 @@ type Network struct {
 	namespaces map[string]*netlab.Namespace
 	wires      []*netlab.Namespace // of switches and the routing internet
 	core       *netlab.Core        // nil where plain wires are the internet
+	segments   []*netlab.Core      // wires inside a site on which an emulator stands
 	logs       []*connectionLog
 	emulators  []*emulator
 	began      time.Time // what the boxes told before is forgotten
@@ -80,6 +81,11 @@ func (n *Network) makeSites() error {
 }
 
 func (n *Network) connect(segment string, ends []end) error {
+	for _, e := range ends {
+		if n.emulated(e.node) && e.Name == "wan" {
+			return n.wireWithBox(ends)
+		}
+	}
 	if len(ends) == 2 {
 		a, b := ends[0], ends[1]
 		if err := netlab.Veth(n.namespaces[a.node], a.Name, n.namespaces[b.node], b.Name); err != nil {
@@ -94,6 +100,38 @@ func (n *Network) connect(segment string, ends []end) error {
 		}
 	}
 	return nil
+}
+
+// wireWithBox connects a box behind another one to it: the emulator stands on
+// the wire.
+func (n *Network) wireWithBox(ends []end) error {
+	core, err := netlab.NewCore(netlab.CoreConfig{Hops: netlab.NoHops})
+	if err != nil {
+		return err
+	}
+	n.segments = append(n.segments, core)
+	for _, e := range ends {
+		if err := n.attach(core, e, netlab.Link{}); err != nil {
+			return err
+		}
+	}
+	return core.Start()
+}
+
+// attach plugs an interface into a core, behind its emulator if it has one.
+func (n *Network) attach(core *netlab.Core, e end, link netlab.Link) (err error) {
+	port := netlab.PortConfig{Namespace: n.namespaces[e.node], Name: e.Name, Addresses: e.Addresses, Routed: e.Routed, Link: link}
+	if n.emulated(e.node) && e.Name == "wan" {
+		if port.Middlebox, err = n.emulate(e.node); err != nil {
+			return err
+		}
+	}
+	return core.Attach(port)
+}
+
+func (n *Network) emulated(node string) bool {
+	box, _ := n.Scenario.Node(node)
+	return box.Box != nil && box.Box.Engine == Emulated
 }
 
 func (n *Network) switchOf(segment string, ends []end) error {
@@ -134,12 +172,7 @@ func (n *Network) makeInternet(observe func(netlab.Passage)) error {
 	}
 	n.core = core
 	for _, e := range n.onInternet() {
-		port := netlab.PortConfig{Namespace: n.namespaces[e.node], Name: e.Name,
-			Addresses: e.Addresses, Routed: e.Routed, Link: accessLink(n.Scenario.Link)}
-		if port.Middlebox, err = n.emulate(e.node); err != nil {
-			return err
-		}
-		if err := core.Attach(port); err != nil {
+		if err := n.attach(core, e, accessLink(n.Scenario.Link)); err != nil {
 			return err
 		}
 	}
@@ -251,12 +284,9 @@ func (n *Network) makeRoutes() error {
 	return nil
 }
 
-// emulate makes the emulator of a node; nil if there is none.
+// emulate makes the emulator of a node.
 func (n *Network) emulate(node string) (netlab.Middlebox, error) {
 	box, _ := n.Scenario.Node(node)
-	if box.Box == nil || box.Box.Engine != Emulated {
-		return nil, nil
-	}
 	e, err := newEmulator(node, *box.Box)
 	if err != nil {
 		return nil, err
@@ -348,8 +378,10 @@ func (n *Network) release() error {
 	for _, l := range n.logs {
 		errs = append(errs, l.close())
 	}
-	if n.core != nil {
-		errs = append(errs, n.core.Close())
+	for _, core := range append(n.segments, n.core) {
+		if core != nil {
+			errs = append(errs, core.Close())
+		}
 	}
 	for _, ns := range n.namespaces {
 		errs = append(errs, ns.Close())

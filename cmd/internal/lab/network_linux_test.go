@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -171,6 +172,29 @@ func TestFirewallKeepsTheAddress(t *testing.T) {
 				t.Errorf("%s, delay %v: the server saw %v, want %v", c.name, delay, got, c.want)
 			}
 		}
+	}
+}
+
+func TestChainsTranslateTwice(t *testing.T) {
+	for name, inner := range map[string]string{
+		"linux+port-restricted":              "100.64.1.2",
+		"port-restricted+linux":              "100.64.1.2",
+		"port-restricted+port-restricted":    "100.64.1.2",
+		"linux+linux":                        "100.64.1.2",
+		"openwrt+cgn-eim-block+linux-random": "100.64.1.2",
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := build(t, name, "public", 2*time.Millisecond)
+			l := n.listen(t, "coordinator", "192.0.2.10:7001")
+			got := n.reflexive(t, "a", 4321, l, "192.0.2.10:7001")
+			if got.Addr() != netip.MustParseAddr("198.51.100.1") {
+				t.Errorf("the server saw %v, want the outermost box", got)
+			}
+			between := func(m Mapping) bool { return m.Box == "nat-a" && m.Outside.Addr() == netip.MustParseAddr(inner) }
+			if !eventually(func() bool { return slices.ContainsFunc(n.Mappings(), between) }) {
+				t.Errorf("the boxes told %+v, want nat-a at %s", n.Mappings(), inner)
+			}
+		})
 	}
 }
 

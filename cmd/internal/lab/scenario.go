@@ -186,13 +186,18 @@ func (s site) translators(boxes []Box) []Node {
 			n.Name = fmt.Sprintf("nat-%s-%d", s.side, i+1)
 		}
 		lan := Interface{Name: "lan", Segment: segment, Addresses: []netip.Prefix{host(inside, 1)}}
+		if i > 0 && boxes[i-1].Engine == Emulated {
+			lan.Routed = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")} // the wire to the emulator leads nowhere else
+		}
 		var wan Interface
 		if i == len(boxes)-1 {
 			wan = s.outermost(n.Box)
 		} else {
 			inside, segment = s.carrier[i], fmt.Sprintf("carrier-%s-%d", s.side, i+1)
 			wan = s.between(n.Box, inside, segment)
-			n.Gateway4 = host(inside, 1).Addr()
+			if b.Engine == Netfilter {
+				n.Gateway4 = host(inside, 1).Addr()
+			}
 		}
 		n.Interfaces = []Interface{wan, lan}
 		nodes = append(nodes, n)
