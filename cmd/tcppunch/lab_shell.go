@@ -19,12 +19,7 @@ func labShellCommand() *cli.Command {
 		Description: "Builds a lab of its own and ends it with the shell, or joins a running one. In the shell\n" +
 			"'tcppunch' is this program, and TCPPUNCH_COORDINATOR names the lab's coordinator, so that in two\n" +
 			"shells 'tcppunch meet --as a --peer b --at +5s' and its mirror connect.",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "a", Value: "linux", Usage: "`PROFILE` of A's side"},
-			&cli.StringFlag{Name: "b", Value: "linux", Usage: "`PROFILE` of B's side"},
-			labDelay,
-			&cli.IntFlag{Name: "lab", Usage: "join the lab of process `PID`, which it printed when it started"},
-		},
+		Flags:  append(labNetworkFlags(), &cli.IntFlag{Name: "lab", Usage: "join the lab of process `PID`, which it printed when it started"}),
 		Action: labShell,
 	}
 }
@@ -37,13 +32,9 @@ func labShell(c *cli.Context) error {
 	if pid := c.Int("lab"); pid != 0 {
 		return nodeError(labStatus(lab.Join(c.Context, pid, node)))
 	}
-	config := lab.Config{Delay: c.Duration("delay"), Retries: -1}
-	var err error
-	if config.A, err = lab.ParseProfile(c.String("a")); err != nil {
-		return profileError("a", err)
-	}
-	if config.B, err = lab.ParseProfile(c.String("b")); err != nil {
-		return profileError("b", err)
+	config, err := labNetwork(c)
+	if err != nil {
+		return err
 	}
 	return nodeError(inLab(c, func(ctx context.Context) error {
 		return lab.Shell(ctx, config, node, streamsOf(c).err)

@@ -21,6 +21,7 @@ type Network struct {
 	segments   []*netlab.Core      // wires inside a site on which an emulator stands
 	logs       []*connectionLog
 	emulators  []*emulator
+	feed       feed
 	began      time.Time // what the boxes told before is forgotten
 }
 
@@ -287,7 +288,7 @@ func (n *Network) makeRoutes() error {
 // emulate makes the emulator of a node.
 func (n *Network) emulate(node string) (netlab.Middlebox, error) {
 	box, _ := n.Scenario.Node(node)
-	e, err := newEmulator(node, *box.Box)
+	e, err := newEmulator(node, *box.Box, n.feed.tell)
 	if err != nil {
 		return nil, err
 	}
@@ -305,7 +306,7 @@ func (n *Network) makeBoxes() error {
 		if err := program(ns, *box.Box, box.outside()); err != nil {
 			return fmt.Errorf("%s: %w", box.Name, err)
 		}
-		l, err := openConnectionLog(box, ns)
+		l, err := openConnectionLog(box, ns, n.feed.tell)
 		if err != nil {
 			return fmt.Errorf("%s: %w", box.Name, err)
 		}

@@ -49,8 +49,8 @@ func (t truth) cause(c Config) (why trueCause, ok bool) {
 		}
 	}
 	switch {
-	case !sentA && !sentB:
-		return trueCause{word: causeInfeasible}, t.moves()
+	case !sentA && !sentB && t.moves():
+		return trueCause{word: causeInfeasible}, true
 	case !sentA || !sentB:
 		return trueCause{}, false
 	case t.outside && !t.met():
@@ -59,8 +59,12 @@ func (t truth) cause(c Config) (why trueCause, ok bool) {
 	return t.interference(c)
 }
 
-// interference is what kept SYNs apart that were aimed right.
+// interference is what kept SYNs apart that were aimed right. Where each side
+// answered the other's, they were not, and the failure came later.
 func (t truth) interference(c Config) (trueCause, bool) {
+	if t.answered('a') && t.answered('b') {
+		return trueCause{}, false
+	}
 	if side, ok := t.decided(nat.CrossingDropped, nat.CrossingRefused); ok {
 		return trueCause{causeBlocked, side}, true
 	}
@@ -117,6 +121,11 @@ func (t truth) decided(kinds ...nat.Kind) (side string, ok bool) {
 func (t truth) sent(side byte) bool {
 	_, ok := t.firstSYN(side)
 	return ok
+}
+
+// answered says that a side sent a SYN-ACK, so that a SYN had come through.
+func (t truth) answered(side byte) bool {
+	return slices.ContainsFunc(t.sightings, func(s sighting) bool { return s.from == side && s.header.syn && s.header.ack })
 }
 
 // met says that a SYN of either side went from where the other's was going to.

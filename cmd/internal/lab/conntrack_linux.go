@@ -38,13 +38,14 @@ type connectionLog struct {
 	own  []netip.Addr // of the box itself
 	conn *netlink.Conn
 	done chan struct{}
+	tell func(Mapping) // is told of each event
 
 	mu     sync.Mutex
 	events []Mapping
 	lost   bool // the kernel could not deliver all
 }
 
-func openConnectionLog(box Node, ns *netlab.Namespace) (*connectionLog, error) {
+func openConnectionLog(box Node, ns *netlab.Namespace, tell func(Mapping)) (*connectionLog, error) {
 	var conn *netlink.Conn
 	err := ns.Do(func() (err error) {
 		conn, err = netlink.Dial(unix.NETLINK_NETFILTER, nil)
@@ -59,7 +60,7 @@ func openConnectionLog(box Node, ns *netlab.Namespace) (*connectionLog, error) {
 			return nil, fmt.Errorf("join conntrack events: %w", err)
 		}
 	}
-	l := &connectionLog{box: box.Name, own: box.addresses(), conn: conn, done: make(chan struct{})}
+	l := &connectionLog{box: box.Name, own: box.addresses(), conn: conn, done: make(chan struct{}), tell: tell}
 	go l.read()
 	return l, nil
 }
@@ -91,6 +92,7 @@ func (l *connectionLog) add(at time.Time, m netlink.Message) {
 	}
 	event = event.fromOutside(l.own)
 	event.At, event.Box = at, l.box
+	l.tell(event)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.events = append(l.events, event)

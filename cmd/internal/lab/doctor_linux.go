@@ -69,7 +69,7 @@ func examineNAT() Check {
 
 func examineEvents() Check {
 	err := inNamespace(func(ns *netlab.Namespace) error {
-		l, err := openConnectionLog(Node{Name: "doctor"}, ns)
+		l, err := openConnectionLog(Node{Name: "doctor"}, ns, func(Mapping) {})
 		if err != nil {
 			return err
 		}

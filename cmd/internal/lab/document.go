@@ -263,15 +263,13 @@ func later(a, b *int64) *int64 {
 	return new(max(*a, *b))
 }
 
+// vague are causes that the other side may know better, the vaguest last.
+var vague = []string{"nat-reset", "budget-spent", "nat-filtered", "peer-absent"}
+
 // commonCause prefers what names a reason to what only says that nothing came.
 func commonCause(a, b *string) *string {
-	for _, c := range []*string{a, b} {
-		if c != nil && *c != "peer-absent" && *c != "nat-filtered" && *c != "budget-spent" {
-			return c
-		}
+	if a == nil || b != nil && slices.Index(vague, *b) < slices.Index(vague, *a) {
+		return b
 	}
-	if a != nil {
-		return a
-	}
-	return b
+	return a
 }

@@ -34,6 +34,8 @@ type door struct {
 type knock struct {
 	Node     string `json:"node"`
 	Terminal bool   `json:"terminal"` // descriptor 0 is a terminal to control the shell
+	Watch    bool   `json:"watch"`    // no shell: what the boxes do
+	JSON     bool   `json:"json"`     // as JSON lines
 }
 
 // parting is the answer.
@@ -81,6 +83,9 @@ func (d *door) visit(conn *net.UnixConn) parting {
 		return parting{Status: 2, Error: err.Error()}
 	}
 	defer closeAll(files)
+	if k.Watch {
+		return d.watch(conn, k, files[1])
+	}
 	if _, ok := d.cell.network.Scenario.Node(k.Node); !ok {
 		return parting{Status: 64, Nodes: d.cell.network.Scenario.nodeNames()}
 	}
@@ -137,20 +142,8 @@ func closeAll(files []*os.File) {
 // Join runs a shell in a node of the lab that was started as process pid. It
 // runs outside of the supervisor.
 func Join(ctx context.Context, pid int, node string) error {
-	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), fmt.Sprintf("%s%d-*", directoryPrefix, pid)))
-	if len(dirs) != 1 || !ownedByUser(dirs[0]) {
-		return fmt.Errorf("there is no lab %d of this user", pid)
-	}
-	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: doorOf(dirs[0]), Net: "unix"})
-	if err != nil {
-		return fmt.Errorf("lab %d cannot be joined: %w", pid, err)
-	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	p, err := enterDoor(conn, node)
+	p, err := visit(ctx, pid, func(conn *net.UnixConn) (parting, error) { return enterDoor(conn, node) })
 	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
 	case err != nil:
 		return err
 	case p.Nodes != nil:
@@ -161,6 +154,25 @@ func Join(ctx context.Context, pid int, node string) error {
 		return &Ended{Status: p.Status}
 	}
 	return nil
+}
+
+// visit goes to the door of a running lab.
+func visit(ctx context.Context, pid int, there func(*net.UnixConn) (parting, error)) (p parting, err error) {
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), fmt.Sprintf("%s%d-*", directoryPrefix, pid)))
+	if len(dirs) != 1 || !ownedByUser(dirs[0]) {
+		return p, fmt.Errorf("there is no lab %d of this user", pid)
+	}
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: doorOf(dirs[0]), Net: "unix"})
+	if err != nil {
+		return p, fmt.Errorf("lab %d cannot be joined: %w", pid, err)
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	p, err = there(conn)
+	if ctx.Err() != nil {
+		return p, ctx.Err()
+	}
+	return p, err
 }
 
 func enterDoor(conn *net.UnixConn, node string) (p parting, err error) {
@@ -179,7 +191,7 @@ func ask(conn *net.UnixConn, k knock, in, out, err *os.File) (p parting, _ error
 	message, _ := json.Marshal(k)
 	rights := unix.UnixRights(int(in.Fd()), int(out.Fd()), int(err.Fd()))
 	if _, _, err := conn.WriteMsgUnix(message, rights, nil); err != nil {
-		return p, fmt.Errorf("ask the lab for a shell: %w", err)
+		return p, fmt.Errorf("ask the lab: %w", err)
 	}
 	if err := json.NewDecoder(conn).Decode(&p); err != nil {
 		return p, fmt.Errorf("the lab ended: %w", err)

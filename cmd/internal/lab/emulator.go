@@ -20,11 +20,11 @@ type emulator struct {
 	mu        sync.Mutex
 	box       *nat.Box
 	decisions []nat.Decision
-	watch     func(nat.Decision) // optional: is told of each as it is made
+	tell      func(Mapping) // is told of each decision as it is made; must not block
 }
 
-func newEmulator(name string, b Box) (*emulator, error) {
-	e := &emulator{name: name, config: b.Behavior, udp: !b.DropUDP}
+func newEmulator(name string, b Box, tell func(Mapping)) (*emulator, error) {
+	e := &emulator{name: name, config: b.Behavior, udp: !b.DropUDP, tell: tell}
 	e.config.Observe = e.note
 	if err := e.forget(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -52,9 +52,7 @@ func (e *emulator) note(d nat.Decision) {
 		return
 	}
 	e.decisions = append(e.decisions, d)
-	if e.watch != nil {
-		e.watch(d)
-	}
+	e.tell(mappingOf(e.name, d))
 }
 
 // plain is what passes in the middle of a connection, and tells nothing.

@@ -28,6 +28,15 @@ func Demonstrate(context.Context, Demonstration, io.Writer) (Document, error) {
 // Shell needs Linux.
 func Shell(context.Context, Config, string, io.Writer) error { return errPlatform }
 
+// Up needs Linux.
+func Up(context.Context, Config, io.Writer) error { return errPlatform }
+
+// Watch needs Linux.
+func Watch(context.Context, Config, bool, io.Writer) error { return errPlatform }
+
+// WatchRunning needs Linux.
+func WatchRunning(context.Context, int, bool) error { return errPlatform }
+
 // Join needs Linux.
 func Join(context.Context, int, string) error { return errPlatform }
 

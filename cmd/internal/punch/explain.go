@@ -172,6 +172,8 @@ func (m *meeting) cause(runners []*runner) (Cause, string) {
 		return ClockTooPoor, fmt.Sprintf("the peer's side answered %d SYNs with a reset, as it does before its own SYN has left; the clocks of the peers were not compared, so the SYNs may have missed each other by any time", ended[WasRefused])
 	case late && ended[Stood] == 0:
 		return LaunchedLate, fmt.Sprintf("this host's first SYN left %s after the instant", m.report.LaunchError.Round(time.Microsecond))
+	case m.blocked():
+		return SimultaneousOpenBlocked, fmt.Sprintf("every one of %d SYNs was answered with a reset, although the peers' instants lie closer together than a SYN takes: a NAT or firewall refuses the SYN of a simultaneous open", ended[WasRefused])
 	case ended[WasRefused] > 0 && m.spent(runners):
 		return BudgetSpent, fmt.Sprintf("%d SYNs were answered with a reset, and the budget allows no more", ended[WasRefused])
 	case ended[WasRefused] > 0:
@@ -183,6 +185,28 @@ func (m *meeting) cause(runners []*runner) (Cause, string) {
 	}
 	return NATFiltered, fmt.Sprintf("no SYN was answered within %s: a NAT or firewall between the peers dropped them", m.cfg.Timeout)
 }
+
+// blocked says that the resets cannot be for coming too early. A SYN takes half
+// as long as its reset took to come back; by then the peer's own had left, if the
+// instants differ by less and the peer launched as exactly as this side did.
+func (m *meeting) blocked() bool {
+	refused := 0
+	for _, a := range m.report.Attempts {
+		if a.Round >= 2 || a.Outcome != WasRefused {
+			continue
+		}
+		if m.report.SkewUncertainty == nil || (a.Ended-a.Called)/2 < *m.report.SkewUncertainty+exactly {
+			return false
+		}
+		refused++
+	}
+	return refused > enoughResets
+}
+
+const (
+	exactly      = time.Millisecond // what two launches differ by on busy machines, docs/benchmarks.md
+	enoughResets = 2                // further ones are no accident of one late launch
+)
 
 // rejection is the first ICMP error that was not provoked: a SYN of the low-ttl
 // round asks for one.

@@ -22,6 +22,7 @@ func TestCauseFollowsFromWhatThisPeerSaw(t *testing.T) {
 		}
 		return made
 	}
+	refusedAfter := func(d time.Duration) Attempt { return Attempt{Round: 1, Called: d, Ended: 2 * d, Outcome: WasRefused} }
 	steady := &NAT{Behavior: predict.Behavior{Mapping: nat.EndpointIndependent}}
 	hard := &NAT{Behavior: predict.Behavior{Mapping: nat.PerConnection}}
 	bound := pointer(40 * time.Millisecond)
@@ -38,6 +39,10 @@ func TestCauseFollowsFromWhatThisPeerSaw(t *testing.T) {
 		{"reset after a late launch", Report{Attempts: attempts(WasRefused), SkewBound: bound, LaunchError: pointer(time.Second)}, runner{}, LaunchedLate},
 		{"silence behind steady NATs", Report{Attempts: attempts(Unanswered), NAT: steady, PeerNAT: steady}, runner{}, NATFiltered},
 		{"silence behind the peer's hard NAT", Report{Attempts: attempts(Unanswered), NAT: steady, PeerNAT: hard, Remote: remote}, runner{}, PortMispredicted},
+		{"resets that no early SYN explains", Report{SkewBound: bound, SkewUncertainty: pointer(5 * time.Millisecond),
+			Attempts: []Attempt{refusedAfter(40 * time.Millisecond), refusedAfter(40 * time.Millisecond), refusedAfter(41 * time.Millisecond)}}, runner{failure: errBudget}, SimultaneousOpenBlocked},
+		{"resets on a path shorter than the clocks are sure of", Report{SkewBound: bound, SkewUncertainty: pointer(5 * time.Millisecond),
+			Attempts: []Attempt{refusedAfter(40 * time.Millisecond), refusedAfter(9 * time.Millisecond), refusedAfter(41 * time.Millisecond)}}, runner{}, NATReset},
 		{"an ICMP error", Report{Attempts: []Attempt{{Round: 1, Outcome: Unreachable, Error: "no route"}}}, runner{}, NATICMP},
 		{"an ICMP error about a SYN that was to die", Report{Attempts: []Attempt{{Round: 1, Outcome: Unanswered}, {Round: 2, Outcome: Unreachable, Error: "no route"}}}, runner{}, NATFiltered},
 		{"TCP stood, but the key was not proven", Report{Attempts: attempts(Stood), SkewBound: bound}, runner{unproven: true}, AuthFailed},

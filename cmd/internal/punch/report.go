@@ -23,11 +23,14 @@ const (
 	NATFiltered      Cause = "nat-filtered"
 	NATICMP          Cause = "nat-icmp"
 	PortMispredicted Cause = "port-mispredicted"
-	Infeasible       Cause = "infeasible"
-	AuthFailed       Cause = "auth-failed"
-	CoordinatorLost  Cause = "coordinator-lost"
-	Refused          Cause = "refused"
-	BudgetSpent      Cause = "budget-spent"
+
+	SimultaneousOpenBlocked Cause = "simultaneous-open-blocked"
+
+	Infeasible      Cause = "infeasible"
+	AuthFailed      Cause = "auth-failed"
+	CoordinatorLost Cause = "coordinator-lost"
+	Refused         Cause = "refused"
+	BudgetSpent     Cause = "budget-spent"
 )
 
 // Trust says what stands behind the peer's key.

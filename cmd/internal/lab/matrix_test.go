@@ -1,0 +1,96 @@
+package lab
+
+import (
+	"math"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestPopulationsAreWholeAndNamed(t *testing.T) {
+	for _, p := range populations() {
+		sum := 0.0
+		for name, share := range p.shares {
+			profile(t, name)
+			sum += share
+		}
+		if math.Abs(sum-1) > 1e-12 {
+			t.Errorf("the shares of %s add up to %v, want 1", p.name, sum)
+		}
+	}
+}
+
+// measured is a cell with so many successes.
+func measured(a, b string, expected float64, established, valid int) MatrixCell {
+	trials := make([]Trial, valid)
+	for i := range trials {
+		trials[i] = Trial{Valid: true, Established: i < established}
+	}
+	c := MatrixCell{A: a, B: b, Expected: expected, Because: "a test <says> so", Summary: Summarize(trials)}
+	c.judge()
+	return c
+}
+
+func TestCellsAgreeWithTheoryInsideTheirInterval(t *testing.T) {
+	for _, c := range []struct {
+		expected           float64
+		established, valid int
+		want               bool
+	}{
+		{1, 5, 5, true}, {1, 4, 5, false}, {0, 0, 5, true}, {0.995, 5, 5, true}, {0, 1, 5, false},
+		{0.5, 3, 5, true}, {0.5, 5, 5, true}, {0.1, 5, 5, false}, {0.5, 50, 100, true}, {0.5, 70, 100, false},
+	} {
+		if got := measured("a", "b", c.expected, c.established, c.valid).Agrees; got != c.want {
+			t.Errorf("expected %v, measured %d of %d: agrees %v, want %v", c.expected, c.established, c.valid, got, c.want)
+		}
+	}
+}
+
+func TestMatrixIsSummarized(t *testing.T) {
+	blocked, filtered, reset := causeBlocked, causeFiltered, causeReset
+	failed := measured("cisco-asa", "cisco-asa", 0, 0, 0)
+	failed.Summary = Summarize([]Trial{
+		{Valid: true, TrueCause: &blocked, Cause: &filtered}, {Valid: true, TrueCause: &blocked, Cause: &reset}, {InvalidReason: &reset}})
+	m := Matrix{Profiles: []string{"linux", "cisco-asa"}, Cells: []MatrixCell{
+		measured("linux", "linux", 1, 4, 4), measured("linux", "cisco-asa", 0.5, 1, 2), failed}}
+	m.summarize(0)
+	s := m.Summary
+	if s.Trials != 9 || s.Valid != 8 || s.Established != 5 || s.Certain != 2 || len(s.Disagreements) != 0 {
+		t.Errorf("got %+v", s)
+	}
+	if want := 0.5 / 8; math.Abs(*s.Brier-want) > 1e-12 { // two halves squared
+		t.Errorf("Brier score %v, want %v", *s.Brier, want)
+	}
+	if s.Diagnosed != 2 || *s.DiagnosisCorrect != .5 || s.Recall[causeBlocked] != .5 {
+		t.Errorf("diagnosis: got %+v", s)
+	}
+	home := s.Weighted[0]
+	if home.Success == nil || *home.Success != 1 || home.Covered <= 0 || home.CI95[0] <= 0 {
+		t.Errorf("home routers: got %+v, want those of linux × linux", home)
+	}
+}
+
+func TestHeatmapStandsAloneAndLeadsToEveryCell(t *testing.T) {
+	m := Matrix{Profiles: []string{"linux", "<odd>"}, Cells: []MatrixCell{
+		measured("linux", "linux", 1, 1, 1), measured("linux", "<odd>", 1, 0, 1), measured("<odd>", "<odd>", 0.5, 1, 2)}}
+	m.summarize(0)
+	var page strings.Builder
+	if err := m.WriteHTML(&page); err != nil {
+		t.Fatal(err)
+	}
+	html := page.String()
+	for _, bad := range []string{"<script", "http://", "https://", "<odd>", "<says>", "%!"} {
+		if strings.Contains(html, bad) {
+			t.Errorf("the page holds %q", bad)
+		}
+	}
+	for i := range m.Cells {
+		anchor := string(rune('0' + i))
+		if !strings.Contains(html, `href="#c`+anchor+`"`) || !strings.Contains(html, `id="c`+anchor+`"`) {
+			t.Errorf("nothing leads to cell %d", i)
+		}
+	}
+	if n := len(regexp.MustCompile(`class="odd"`).FindAllString(html, -1)); n != 1 {
+		t.Errorf("%d cells are marked as odd, want 1", n)
+	}
+}
