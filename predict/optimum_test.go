@@ -28,7 +28,7 @@ import (
 // 0.1 to 1000 per second.
 var rates = func() []float64 {
 	list := []float64{0}
-	for r := 0.1; r < 1000; r *= 1.16 {
+	for r := 0.1; r < 1000; r *= 1.04 {
 		list = append(list, r)
 	}
 	return list
