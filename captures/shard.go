@@ -1,5 +1,7 @@
 package captures
 
+import "encoding/binary"
+
 // Bounds of what an Analyzer holds, whatever it is fed. They are divided among
 // the shards, which are enough for any machine's processors and always as many,
 // so that the outcome does not depend on how many work.
@@ -7,7 +9,8 @@ const (
 	shards        = 8
 	maxOpenings   = 1 << 20 / shards // in progress, at about 100 bytes each
 	maxNodes      = 1 << 21 / shards // segments of all openings, at 64 bytes each
-	maxKept       = 1 << 17 / shards // ordinary openings kept when they are over, to be listed or compared
+	maxKept       = 1 << 17 / shards // ordinary openings kept when they are over, to be compared between places
+	maxKeptAlone  = 1 << 14 / shards // the same where there is one place so far, and they are only to be listed
 	maxKeptOdd    = 1 << 14 / shards // and others beside them
 	firstSweep    = 1 << 12 / shards
 	crowded       = 1 << 17 / shards // segments held from where on fewer are kept of each opening
@@ -35,7 +38,9 @@ type shard struct {
 	early    int               // openings that were judged before their time
 	dropped  map[int]int       // segments by file
 	orphans  orphans
-	several  bool // files are to come
+	several  bool   // files are to come
+	only     uint64 // the place of the first opening, with the address family left out
+	places   bool   // there are others
 }
 
 // verdictCounts counts openings by verdict.
@@ -89,6 +94,11 @@ func (s *shard) open(l *look) uint32 {
 	if s.table.used >= max(s.sweepAt, firstSweep) {
 		s.sweep()
 	}
+	place := l.id.place | 1
+	if s.only == 0 {
+		s.only = place
+	}
+	s.places = s.places || s.only != place
 	n := s.openings.take()
 	s.attempts.take()
 	s.attempts.at(n).first = l.packet
@@ -152,7 +162,11 @@ func (s *shard) settle(n uint32) {
 
 // reserve takes one of the places for openings that are kept.
 func (s *shard) reserve(odd int) bool {
-	if s.reserved[odd] == [2]int{maxKept, maxKeptOdd}[odd] || s.nodes.held() >= maxNodes/2 {
+	limits := [2]int{maxKept, maxKeptOdd}
+	if !s.several && !s.places {
+		limits[0] = maxKeptAlone
+	}
+	if s.reserved[odd] >= limits[odd] || s.nodes.held() >= maxNodes/2 {
 		return false
 	}
 	s.reserved[odd]++
@@ -337,10 +351,14 @@ func (s *shard) isRepeated(o *opening, marks uint64, l *look) bool {
 	return false
 }
 
-// options are decoded by gopacket.
+// options are decoded by gopacket, but for the time stamps alone that nearly
+// all segments without SYN have, laid out as RFC 7323 appendix A recommends.
 func (l *look) options(tcp *tcpLayer) Options {
 	if l.decoded != nil {
 		return l.decoded.Options
+	}
+	if t := l.tcp; len(t) >= 32 && t[12]>>4 == 8 && binary.BigEndian.Uint32(t[20:]) == 0x0101080a {
+		return Options{HasTimestamps: true, TSval: binary.BigEndian.Uint32(t[24:]), TSecr: binary.BigEndian.Uint32(t[28:]), Layout: 0x811}
 	}
 	if tcp.DecodeFromBytes(l.tcp, noFeedback{}) != nil {
 		return Options{}
