@@ -183,7 +183,7 @@ func record(tap *rawsock.Tap, to io.Writer, name string, classic bool, count uin
 		if err != nil {
 			return written, errors.Join(err, buffer.Flush())
 		}
-		if err := w.WritePacket(captures.Packet{Time: frame.Time, Data: frame.Data, Length: frame.Length}); err != nil {
+		if err := w.WritePacket(captures.Packet{Time: frame.Time, Data: frame.Data, Length: frame.Length, Direction: captures.Direction(frame.Direction)}); err != nil {
 			return written, err
 		}
 		written++

@@ -214,3 +214,34 @@ func TestUnknownInterfaceLeavesTheFileAlone(t *testing.T) {
 		t.Error("the file was made")
 	}
 }
+
+func TestACaptureIsAnalysedAsItComes(t *testing.T) {
+	n := loopback(t)
+	if n == nil {
+		return
+	}
+	reading, writing := io.Pipe()
+	analysed := make(chan string)
+	go func() {
+		var out, talk bytes.Buffer
+		run(t.Context(), []string{"tcppunch", "analyze", "--json", "-"}, streams{in: reading, out: &out, err: &talk})
+		analysed <- out.String()
+	}()
+	talk := &firstLine{said: make(chan struct{})}
+	done := make(chan error)
+	go func() {
+		done <- n.Do(func() error {
+			run(t.Context(), []string{"tcppunch", "capture", "--interface", "lo", "--write", "-", "--port", "7000", "--count", "2"}, streams{out: writing, err: talk})
+			return writing.Close()
+		})
+	}()
+	<-talk.said
+	refusedDials(t, n, 1)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	var d captures.Analysis
+	if text := <-analysed; json.Unmarshal([]byte(text), &d) != nil || d.Summary[captures.VerdictRefused] != 1 {
+		t.Errorf("got %s, want one refused opening", text)
+	}
+}
