@@ -4,7 +4,6 @@ import (
 	"math"
 	"time"
 
-	"tcppunch/predict"
 	"tcppunch/predict/nat"
 )
 
@@ -63,7 +62,20 @@ func Expect(a, b Profile, t Terms) Expectation {
 	if hit*cross < 1 {
 		return Expectation{hit * cross, reason(hit, cross)}
 	}
+	if moves(a) || moves(b) {
+		return Expectation{1, "the ports can be foretold, or one side lets the other in"}
+	}
 	return Expectation{1, "the ports are known, and the SYNs cross"}
+}
+
+// moves says that another destination sees another port.
+func moves(p Profile) bool {
+	for _, b := range p.Boxes {
+		if b.Behavior.Mapping.Dependent() && b.Behavior.Ports > nat.Preserving {
+			return true
+		}
+	}
+	return false
 }
 
 func reason(hit, cross float64) string {
@@ -77,40 +89,7 @@ func reason(hit, cross float64) string {
 // (punch.hopeless).
 const hopelessHit = 0.01
 
-// hitOf is the plan's own probability that the ports meet.
-func hitOf(a, b Profile, t Terms) float64 {
-	return predict.Hit(observed(a), observed(b), min(t.Budget, plannedSYNs))
-}
-
-// plannedSYNs is how many SYNs the plan aims: one a side, at the predicted port.
-const plannedSYNs = 2
-
-// observed is the behaviour that the tool's probes will tell it: of the boxes
-// together, since each but the last is seen through the others. Two probes of a
-// port tell whether it stays, and nothing of how others are chosen.
-func observed(p Profile) predict.Behavior {
-	if !translated(p) {
-		return predict.Behavior{Translated: new(false), Mapping: nat.EndpointIndependent, Ports: predict.Ports{Model: nat.Preserving}, PooledAddresses: 1}
-	}
-	seen := predict.Behavior{Translated: new(true), Mapping: nat.EndpointIndependent, Ports: predict.Ports{Model: nat.Preserving}, PooledAddresses: 1}
-	for _, b := range p.Boxes {
-		switch c := b.Behavior; {
-		case moves(c):
-			seen.Mapping, seen.Ports = nat.AddressOrPort, predict.Ports{}
-		case c.Ports != nat.Preserving && c.Ports != nat.PortsUnknown && seen.Mapping == nat.EndpointIndependent:
-			seen.Ports = predict.Ports{}
-		}
-	}
-	return seen
-}
-
 func translated(p Profile) bool { return len(p.Boxes) > 0 && !p.Boxes[0].Behavior.Firewall }
-
-// moves says that another destination sees another port, or another address.
-func moves(c nat.Config) bool {
-	dependent := c.Mapping.Dependent()
-	return dependent && (c.Ports != nat.Preserving && c.Ports != nat.PortsUnknown || c.Pooling == nat.Arbitrary && c.PoolSize > 1)
-}
 
 // denies says that a side's boxes let no bare SYN of a crossing in. One such
 // side does no harm: its own SYN opens the other's box, and the answer to it is
@@ -164,13 +143,13 @@ const sweeps = 20 * time.Millisecond
 func normal(x float64) float64 { return (1 + math.Erf(x/math.Sqrt2)) / 2 }
 
 // starved says that a box's quota is used up before the first SYN: a mapping
-// for the coordinator, one for the time server, and one for each of the two
-// ports of the punch, or for each of their destinations.
+// for the coordinator, one for each exchange with the time server, and one for
+// each of the two ports of the punch, or for each of their destinations.
 func starved(p Profile) bool {
 	for _, b := range p.Boxes {
-		needs := 2 + 2
+		needs := 1 + 8 + 2
 		if b.Behavior.Mapping.Dependent() {
-			needs = 2 + 2*2
+			needs = 1 + 8 + 2*2
 		}
 		if q := b.Behavior.Quota; q > 0 && q < needs {
 			return true
