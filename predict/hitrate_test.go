@@ -191,7 +191,7 @@ var (
 // plan made from 12 observations against the most that any plan could reach.
 func TestPlansReachTheOptimum(t *testing.T) {
 	rng := seeded(t)
-	trials, budgets, gaps := 40, []int{16, 128}, []time.Duration{300 * time.Millisecond}
+	trials, budgets, gaps := 20, []int{16, 128}, []time.Duration{300 * time.Millisecond}
 	if simulated > 1 {
 		trials, budgets = 10_000, []int{16, 32, 64, 128, 256, 512, 1024, 2048}
 		gaps = []time.Duration{50 * time.Millisecond, 300 * time.Millisecond, time.Second}

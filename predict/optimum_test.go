@@ -140,7 +140,7 @@ func see(c nat.Config, obs []Observation, gap time.Duration) seer {
 				}
 				w *= 10 * between[r][n] // the constant keeps it from vanishing
 			}
-			if w < 1e-9*total {
+			if w < 1e-7*total || w == 0 {
 				continue
 			}
 			total += w

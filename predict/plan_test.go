@@ -133,7 +133,7 @@ func TestPlanIsASymmetricProbabilityThatGrowsWithTheBudget(t *testing.T) {
 	for _, a := range behaviors() {
 		for _, b := range behaviors() {
 			last := 0.0
-			for _, budget := range []int{-1, 0, 1, 2, 3, 10, 33, 100, 1000, 20000, math.MaxInt} {
+			for _, budget := range []int{-1, 0, 1, 2, 3, 10, 33, 1000, math.MaxInt} {
 				plan, other := NewPlan(party(a), party(b), budget), NewPlan(party(b), party(a), budget)
 				p := plan.Probability
 				if p < last*enoughShare*enoughShare || p > 1 || math.IsNaN(p) {

@@ -47,7 +47,7 @@ func sameKind(a, b nat.PortAssignment) bool {
 
 func TestKindOfAllocatorIsRecognisedFromTwelveObservations(t *testing.T) {
 	rng := seeded(t)
-	rounds := 300 * simulated
+	rounds := 100 * simulated
 	for name, config := range allocators {
 		wrong := map[string]int{}
 		for range rounds {
@@ -63,7 +63,7 @@ func TestKindOfAllocatorIsRecognisedFromTwelveObservations(t *testing.T) {
 		for _, count := range wrong {
 			n += count
 		}
-		if allowed := rounds / 100; n > allowed {
+		if allowed := 3 + rounds/100; n > allowed {
 			t.Errorf("%s: %d of %d wrong, want at most %d: %v", name, n, rounds, allowed, wrong)
 		}
 	}
@@ -72,7 +72,7 @@ func TestKindOfAllocatorIsRecognisedFromTwelveObservations(t *testing.T) {
 // Ports that are drawn must not be taken for ports that count.
 func TestNoiseIsNotCalledSequential(t *testing.T) {
 	rng := seeded(t)
-	rounds := 300 * simulated
+	rounds := 100 * simulated
 	for _, width := range []int{16, 64, 251, 1000, 20000, 64512} {
 		wrong := 0
 		for range rounds {
@@ -81,7 +81,7 @@ func TestNoiseIsNotCalledSequential(t *testing.T) {
 				wrong++
 			}
 		}
-		if allowed := 1 + rounds*2/1000; wrong > allowed {
+		if allowed := 3 + rounds*2/1000; wrong > allowed {
 			t.Errorf("%d ports: %d of %d called sequential, want at most %d", width, wrong, rounds, allowed)
 		}
 	}
@@ -91,7 +91,7 @@ func TestNoiseIsNotCalledSequential(t *testing.T) {
 // with 50 foreign mappings a second: the share of next ports that each names.
 func TestBestCandidateBeatsOneGuessMethods(t *testing.T) {
 	rng := seeded(t)
-	rounds := 300 * simulated
+	rounds := 100 * simulated
 	for name, config := range map[string]nat.Config{
 		"quiet":        {Ports: nat.Sequential, Churn: 5},
 		"busy":         {Ports: nat.Sequential, Churn: 50},
