@@ -3,7 +3,10 @@
 //
 // Read next: reader.go (files in), writer.go (files out), decode.go (frames to
 // segments), analyzer.go (segments to flows), judge.go (what each verdict means
-// and what proves it), correlate.go (several vantage points of one exchange).
+// and what proves it), origin.go (who sent a RST or an ICMP error), correlate.go
+// and stream.go (several vantage points of one exchange), offset.go (their
+// clocks), nat.go (what was rewritten, and what leaked), hide.go (captures
+// without addresses).
 //
 // Hazards: captures come from anywhere. Nothing here panics, hangs or allocates
 // by a length that a file merely claims (the bounds are constants in reader.go

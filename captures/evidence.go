@@ -141,7 +141,7 @@ func (f *facts) tellCadence(e *evidenceList, h Handshake) {
 			text = fmt.Sprintf("%s's system repeated its SYN after %s.", name(c.Side), listOf(c.Gaps))
 		}
 		if len(c.Stacks) > 0 {
-			text += " So do " + strings.Join(c.Stacks, ", ") + "."
+			text = strings.TrimSuffix(text, ".") + ", as this does: " + strings.Join(c.Stacks, ", ") + "."
 		}
 		*e = append(*e, Evidence{text, c.File, c.Packet})
 	}

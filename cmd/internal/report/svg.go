@@ -80,6 +80,15 @@ func (s drawing) svgX(lane float64) float64 {
 
 func svgY(row float64) float64 { return svgTop + (row+0.5)*svgRow }
 
+// fitting is a name cut to the distance of two lanes.
+func (s drawing) fitting(name string) string {
+	room := int((s.svgX(1)-s.svgX(0))/(s.font*0.62)) - 1 // a character of the fonts is 0.6 em wide
+	if runes := []rune(name); len(runes) > max(room, 3) {
+		return string(runes[:max(room, 3)-1]) + "…"
+	}
+	return name
+}
+
 func (s drawing) svgLanes(b *strings.Builder, height int) {
 	for i, l := range s.lanes {
 		x := s.svgX(float64(i))
@@ -96,7 +105,7 @@ func (s drawing) svgLanes(b *strings.Builder, height int) {
 			at, anchor = map[bool]float64{true: 4, false: s.width - 4}[i == 0], map[bool]string{true: "start", false: "end"}[i == 0]
 		}
 		fmt.Fprintf(b, `<text x="%.1f" y="20" text-anchor="%s" font-weight="bold">%s</text>`, at, anchor, html.EscapeString(head))
-		fmt.Fprintf(b, `<text class="faint" x="%.1f" y="38" text-anchor="middle">%s</text>`, x, html.EscapeString(l.name))
+		fmt.Fprintf(b, `<text class="faint" x="%.1f" y="38" text-anchor="middle">%s</text>`, x, html.EscapeString(s.fitting(l.name)))
 	}
 }
 
