@@ -381,6 +381,7 @@ func TestLaunchAllocatesNothingAtTheInstant(t *testing.T) {
 }
 
 func TestConcurrentLaunchpadsShareTheCollector(t *testing.T) {
+	awaitRest(t) // of the launches of other tests
 	before := schedulingNow(t).percent
 	first, second := make(chan struct{}), make(chan struct{})
 	opened := make(chan struct{}, 2)
@@ -396,17 +397,18 @@ func TestConcurrentLaunchpadsShareTheCollector(t *testing.T) {
 	}
 	<-opened
 	<-opened
-	for _, c := range []struct {
-		leave chan struct{}
-		want  int
-	}{{first, -1}, {second, before}} {
-		close(c.leave)
+	for _, leave := range []chan struct{}{first, second} {
+		if got := schedulingNow(t).percent; got != -1 {
+			t.Errorf("got a GC percentage of %d while a launchpad is open, want -1", got)
+		}
+		close(leave)
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if got := schedulingNow(t).percent; got != c.want {
-			t.Errorf("got a GC percentage of %d, want %d", got, c.want)
-		}
+	}
+	awaitRest(t)
+	if got := schedulingNow(t).percent; got != before {
+		t.Errorf("got a GC percentage of %d afterwards, want %d", got, before)
 	}
 }
 
