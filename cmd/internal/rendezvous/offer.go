@@ -54,9 +54,10 @@ type Offer struct {
 	Version    int            `json:"version"`
 	Wish       Wish           `json:"wish"`
 	Candidates []Candidate    `json:"candidates"`
-	Sources    []SourceOffset `json:"sources"` // empty: this peer's clock is not synchronised
-	Budget     int            `json:"budget"`  // SYNs this peer consents to send, retransmissions included
-	MinTTL     bool           `json:"min_ttl"` // this host can ignore segments by their TTL (IP_MINTTL)
+	Sources    []SourceOffset `json:"sources"`             // empty: this peer's clock is not synchronised
+	Budget     int            `json:"budget"`              // SYNs this peer consents to send, retransmissions included
+	MinTTL     bool           `json:"min_ttl"`             // this host can ignore segments by their TTL (IP_MINTTL)
+	Transport  Transport      `json:"transport,omitempty"` // what the candidates are ports of; absent: TCP
 }
 
 // SignedOffer is an offer as it travels. The signature covers who it is for

@@ -72,6 +72,9 @@ func Agree(a, b Party, terms Terms) (Schedule, error) {
 	if a.Key == b.Key {
 		return Schedule{}, ErrSameKey
 	}
+	if a.Offer.Transport.datagrams() != b.Offer.Transport.datagrams() {
+		return Schedule{}, ErrTransport
+	}
 	low, high := a, b
 	if low.Key > high.Key {
 		low, high = high, low
