@@ -16,6 +16,7 @@ func TestProtocolPageHasTheWordsOfTheWire(t *testing.T) {
 		{"../cmd/internal/punch/nominate.go", "alpn"},
 		{"../cmd/internal/punch/nominate.go", "accepted"},
 		{"../cmd/internal/punch/direct.go", "nonceMagic"},
+		{"../cmd/internal/punch/udp_exchange.go", "datagramMagic"},
 	} {
 		word, ok := constants(t, from.path, token.STRING)[from.name]
 		if !ok {

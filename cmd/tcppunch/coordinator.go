@@ -22,7 +22,7 @@ func coordinatorCommand() *cli.Command {
 			"'ready:' to the peers' --coordinator. Peers need its TCP ports only.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "listen", Value: ":7770", Usage: "`[HOST]:PORT` for peers"},
-			&cli.StringFlag{Name: "stun", Value: ":3478", Usage: "`[HOST]:PORT` for STUN over TCP"},
+			&cli.StringFlag{Name: "stun", Value: ":3478", Usage: "`[HOST]:PORT` for STUN over TCP, and over UDP for experiments"},
 			&cli.StringFlag{Name: "stun-alternate", Value: ":3479", Usage: "second `[HOST]:PORT` for STUN, best on a second address of this host"},
 			&cli.StringSliceFlag{Name: "advertise", Usage: "`HOST` by which peers reach this coordinator; repeat for IPv4 and IPv6"},
 			&cli.StringSliceFlag{Name: "ntp", Usage: "`HOST[:PORT]` of a time server that both peers should ask; may be repeated"},
@@ -54,6 +54,7 @@ func coordinate(c *cli.Context) error {
 	all.Go(func() { ended <- server.Serve(ctx, places[0]) })
 	all.Go(func() { ended <- server.ServeSTUN(ctx, places[1], specified(alternate)) })
 	all.Go(func() { ended <- server.ServeSTUN(ctx, places[2], specified(stun)) })
+	serveDatagrams(ctx, &all, server, streamsOf(c), stun, alternate)
 	addr := rendezvous.Address{Key: identity.ID(), Host: advertised(c.StringSlice("advertise"), tcpAddr(places[0])), Port: tcpAddr(places[0]).Port()}
 	fmt.Fprintf(streamsOf(c).out, "tcppunch coordinator ready: %s\n", addr)
 	err = <-ended

@@ -47,6 +47,7 @@ func meetFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "wait", Value: time.Minute, Usage: "how long the peer may take to come"},
 		&cli.DurationFlag{Name: "timeout", Value: 10 * time.Second, Usage: "how long to try after the instant"},
 		&cli.IntFlag{Name: "samples", Value: 8, Usage: "exchanges with each time server"},
+		&cli.StringFlag{Name: "transport", Value: "tcp", Usage: "for experiments: `tcp|udp`; udp meets with datagrams instead, proves both keys, and leaves no connection"},
 		&cli.BoolFlag{Name: "no-sync", Usage: "for experiments: trust this machine's clock as it is"},
 		&cli.DurationFlag{Name: "late", Usage: "for experiments: launch `D` after the instant"},
 		&cli.DurationFlag{Name: "residual-error", Usage: "for experiments: compare the clocks wrongly by `D`, and say so in the bound"},
@@ -130,6 +131,10 @@ func (inv *invitation) configure() error {
 			return usageError("--ntp: "+err.Error(), "such as --ntp 192.0.2.1 or --ntp [2001:db8::1]:123")
 		}
 	}
+	transport, err := transportOf(c)
+	if err != nil {
+		return err
+	}
 	wish, err := parseWish(c.String("at"), clock.Now())
 	if err != nil {
 		return err
@@ -148,7 +153,7 @@ func (inv *invitation) configure() error {
 	}
 	inv.config = punch.Config{
 		Peer: c.String("peer"), Wish: wish, Clock: clock, Network: network{capture: true},
-		LocalPort: uint16(c.Uint("local-port")), Cache: timeCache(c), NTP: c.StringSlice("ntp"), NoSync: c.Bool("no-sync"), Samples: c.Int("samples"),
+		Transport: transport, LocalPort: uint16(c.Uint("local-port")), Cache: timeCache(c), NTP: c.StringSlice("ntp"), NoSync: c.Bool("no-sync"), Samples: c.Int("samples"),
 		Escalate: c.String("strategy") == "auto" && c.Int("retries") > 0,
 		Budget:   c.Int("budget"), Retries: c.Int("retries"), Patience: c.Duration("wait"), Timeout: c.Duration("timeout"), Late: c.Duration("late"),
 		Residual: c.Duration("residual-error"), Disturb: timing.Disturbance{Step: c.Duration("disturb-step"), Suspend: c.Duration("disturb-suspend")},

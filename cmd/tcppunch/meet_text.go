@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tcppunch/cmd/internal/punch"
+	"tcppunch/cmd/internal/rendezvous"
 )
 
 // statusOf is the exit status of a cause.
@@ -59,7 +60,11 @@ func writeMeeting(w io.Writer, d meetDocument) error {
 		writeFacts(w, r)
 		return nil
 	}
-	fmt.Fprintf(w, "connected to %s, %s\n", r.Peer, provenBy(r))
+	if r.Transport == rendezvous.UDP {
+		fmt.Fprintf(w, "met %s over UDP, %s; nothing is left open\n", r.Peer, provenBy(r))
+	} else {
+		fmt.Fprintf(w, "connected to %s, %s\n", r.Peer, provenBy(r))
+	}
 	fmt.Fprintf(w, "  %s → %s\n", r.Local, r.Remote)
 	writeFacts(w, r)
 	return nil
@@ -87,7 +92,11 @@ func writeFacts(w io.Writer, r punch.Report) {
 	fact("first SYN late by", r.LaunchError)
 	fact("peer's clock differs", r.Skew)
 	fact("known within ±", r.SkewBound)
-	fmt.Fprintf(w, "  %-22s %d\n", "SYNs on the wire", r.SYNsOnWire)
+	packets := "SYNs on the wire"
+	if r.Transport == rendezvous.UDP {
+		packets = "datagrams sent"
+	}
+	fmt.Fprintf(w, "  %-22s %d\n", packets, r.SYNsOnWire)
 	for _, reason := range r.Refusals {
 		fmt.Fprintf(w, "  refused: %s\n", reason)
 	}

@@ -95,20 +95,21 @@ type Config struct {
 
 	Coordinator rendezvous.Address
 
-	LocalPort uint16             // 0: the system chooses
-	Cache     timing.Cache       // of what public time servers said; the zero value keeps nothing
-	NTP       []string           // time servers; empty: those that the coordinator names
-	NoSync    bool               // for experiments: trust the clock as it is
-	Samples   int                // exchanges with each time server
-	Escalate  bool               // go on to the low-ttl round where simopen has not connected
-	Budget    int                // SYNs that may leave, retransmissions included
-	Retries   int                // further connect() calls after refusals
-	Patience  time.Duration      // how long to wait for the peer
-	Timeout   time.Duration      // how long to try after the instant
-	Late      time.Duration      // for experiments: launch this much after the instant
-	Residual  time.Duration      // for experiments: an error of the clock comparison, stated in its bounds
-	Disturb   timing.Disturbance // for experiments: happens between the agreement and the launch
-	MinTTL    bool               // this host can tell segments apart by their TTL
+	Transport rendezvous.Transport // empty: TCP; UDP is a control for experiments, and leaves no connection
+	LocalPort uint16               // 0: the system chooses
+	Cache     timing.Cache         // of what public time servers said; the zero value keeps nothing
+	NTP       []string             // time servers; empty: those that the coordinator names
+	NoSync    bool                 // for experiments: trust the clock as it is
+	Samples   int                  // exchanges with each time server
+	Escalate  bool                 // go on to the low-ttl round where simopen has not connected
+	Budget    int                  // SYNs that may leave, retransmissions included
+	Retries   int                  // further connect() calls after refusals
+	Patience  time.Duration        // how long to wait for the peer
+	Timeout   time.Duration        // how long to try after the instant
+	Late      time.Duration        // for experiments: launch this much after the instant
+	Residual  time.Duration        // for experiments: an error of the clock comparison, stated in its bounds
+	Disturb   timing.Disturbance   // for experiments: happens between the agreement and the launch
+	MinTTL    bool                 // this host can tell segments apart by their TTL
 	OnLink    []netip.Prefix
 	Ready     func(net.Conn) // optional: called with the connection at once, before the meeting is explained; must not block
 	Trace     func(Event)    // optional: called for each step, not concurrently

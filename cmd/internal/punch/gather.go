@@ -25,6 +25,9 @@ func (m *meeting) gather(ctx context.Context) ([]rendezvous.Candidate, error) {
 	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
 	servers := m.stunServers(ctx)
+	if m.overUDP() {
+		return m.gatherUDP(ctx, servers)
+	}
 	var list []rendezvous.Candidate
 	var problems []error
 	for _, family := range [][]netip.AddrPort{only(servers, netip.Addr.Is6), only(servers, netip.Addr.Is4)} {

@@ -61,6 +61,9 @@ func (p plan) options(pair rendezvous.Pair) SocketOptions {
 // launch sends the first SYN of each pair at the instant, follows every socket
 // until one is nominated, and explains the outcome.
 func (m *meeting) launch(ctx context.Context, p plan) (net.Conn, error) {
+	if m.overUDP() {
+		return nil, m.launchUDP(ctx, p)
+	}
 	runners, err := m.open(p)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package punch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,17 +50,19 @@ type meeting struct {
 	welcome  rendezvous.Welcome
 	presence rendezvous.Presence
 
-	anchors [2]Socket    // keep the port of the punch and the spare one ours
-	held    []probe.Held // STUN connections, which keep the mappings alive
-	stands  atomic.Bool  // TCP stands on one of the sockets
-	capture *Capture
-	shown   *captures.Handshake
+	anchors  [2]Socket    // keep the port of the punch and the spare one ours
+	held     []probe.Held // STUN connections, which keep the mappings alive
+	stands   atomic.Bool  // TCP stands on one of the sockets
+	datagram *net.UDPConn // the socket of a meeting over UDP; nil over TCP
+	capture  *Capture
+	shown    *captures.Handshake
 }
 
 // Meet carries out a meeting through a coordinator. The error is for what
 // could not be carried out; errors of the coordinator are *rendezvous.Error.
 func Meet(ctx context.Context, cfg Config) (Result, error) {
 	m := &meeting{cfg: cfg, report: newReport(cfg.Peer)}
+	m.report.Transport = cmp.Or(cfg.Transport, rendezvous.TCP)
 	defer m.close()
 	return m.conclude(m.run(ctx))
 }
@@ -100,6 +103,9 @@ func (m *meeting) close() {
 		m.client.Close()
 	}
 	m.watch.Wait()
+	if m.datagram != nil {
+		m.datagram.Close()
+	}
 	for _, h := range m.held {
 		h.Conn.Close()
 	}
@@ -193,7 +199,7 @@ func (m *meeting) prepare(ctx context.Context) (rendezvous.Offer, error) {
 	}
 	return rendezvous.Offer{
 		Version: rendezvous.OfferVersion, Wish: m.cfg.Wish, Candidates: candidates,
-		Sources: sources, Budget: m.cfg.Budget, MinTTL: m.cfg.MinTTL,
+		Sources: sources, Budget: m.cfg.Budget, MinTTL: m.cfg.MinTTL, Transport: m.cfg.Transport,
 	}, nil
 }
 
@@ -317,7 +323,7 @@ func unschedulable(err error) error {
 		return &failed{PeerLate, err.Error()}
 	case errors.Is(err, rendezvous.ErrInfeasible):
 		return &failed{Infeasible, err.Error()}
-	case errors.Is(err, rendezvous.ErrSameKey):
+	case errors.Is(err, rendezvous.ErrSameKey), errors.Is(err, rendezvous.ErrTransport):
 		return &failed{Refused, err.Error()}
 	}
 	return err
@@ -340,7 +346,7 @@ func (m *meeting) plan(s rendezvous.Schedule, attested []netip.AddrPort) (plan, 
 	if len(pairs) == 0 {
 		return plan{}, &failed{Refused, "policy refused every address of the peer: " + m.report.Refusals[0]}
 	}
-	if p := s.Expected; p != nil && *p < hopeless {
+	if p := s.Expected; p != nil && *p < hopeless && !m.overUDP() {
 		return plan{}, &failed{Infeasible, fmt.Sprintf("the ports cannot be predicted well enough: one SYN each meets with p = %.2g, so none was sent", *p)}
 	}
 	m.trace(Agree, "instant %s by %s", s.At.UTC().Format(time.RFC3339Nano), timescale(s.Sources))

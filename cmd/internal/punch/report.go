@@ -45,12 +45,13 @@ const (
 
 // Report is the whole outcome of a meeting. What is nil is not known.
 type Report struct {
-	Established bool              `json:"established"` // both sides have proven their keys on the punched socket
-	Cause       *Cause            `json:"cause"`       // why not; nil when established
-	Explanation string            `json:"explanation"` // the outcome in one sentence
-	Verdict     *captures.Verdict `json:"verdict"`     // of the handshake, from the captured packets alone
-	Crossing    *bool             `json:"crossing"`    // each SYN left before the other arrived
-	Relayed     bool              `json:"relayed"`
+	Transport   rendezvous.Transport `json:"transport"`   // tcp, or udp for the control
+	Established bool                 `json:"established"` // both sides have proven their keys on the punched socket
+	Cause       *Cause               `json:"cause"`       // why not; nil when established
+	Explanation string               `json:"explanation"` // the outcome in one sentence
+	Verdict     *captures.Verdict    `json:"verdict"`     // of the handshake, from the captured packets alone
+	Crossing    *bool                `json:"crossing"`    // each SYN left before the other arrived
+	Relayed     bool                 `json:"relayed"`
 
 	Peer      string           `json:"peer"`
 	PeerKey   rendezvous.KeyID `json:"peer_key"`
@@ -123,7 +124,7 @@ const (
 
 // newReport has nothing in its lists, rather than no lists.
 func newReport(peer string) Report {
-	return Report{Peer: peer, TimeSources: []string{}, Rounds: []Round{}, Attempts: []Attempt{}, Refusals: []string{}}
+	return Report{Transport: rendezvous.TCP, Peer: peer, TimeSources: []string{}, Rounds: []Round{}, Attempts: []Attempt{}, Refusals: []string{}}
 }
 
 func (r *Report) fail(cause Cause, explanation string) {
