@@ -63,7 +63,7 @@ func labCommand() *cli.Command {
 			jsonFlag(),
 		},
 		Action:      demonstrate,
-		Subcommands: []*cli.Command{labRunCommand(), labMatrixCommand(), labProfilesCommand(), labUpCommand(), labShellCommand(), labWatchCommand(), labBenchCommand(), labDoctorCommand(), labTimeServerCommand()},
+		Subcommands: []*cli.Command{labRunCommand(), labMatrixCommand(), labCompareCommand(), labProfilesCommand(), labUpCommand(), labShellCommand(), labWatchCommand(), labBenchCommand(), labDoctorCommand(), labTimeServerCommand()},
 	}
 }
 

@@ -30,6 +30,7 @@ func labMatrixCommand() *cli.Command {
 			&cli.IntFlag{Name: "budget", Usage: "SYNs that may leave; 0 is the default of meet"},
 			&cli.DurationFlag{Name: "timeout", Value: 4 * time.Second, Usage: "of a meeting"},
 			&cli.StringFlag{Name: "strategy", Usage: "of meet"},
+			labTransport,
 			&cli.IntFlag{Name: "parallel", Value: 16, Usage: "pairs at a time, where timing does not decide"},
 			&cli.StringFlag{Name: "html", Usage: "write a heatmap to `FILE`, in which each cell leads to its exchange"},
 			&cli.BoolFlag{Name: "json-stream", Usage: "print each cell as a JSON line when it has ended, then the document"},
@@ -64,7 +65,10 @@ func labMatrix(c *cli.Context) error {
 
 func matrixConfig(c *cli.Context) (lab.MatrixConfig, error) {
 	config := lab.MatrixConfig{Config: lab.Config{Delay: c.Duration("delay"), SkewA: lab.DefaultSkewA, SkewB: lab.DefaultSkewB, Retries: -1,
-		Budget: c.Int("budget"), Timeout: c.Duration("timeout"), Strategy: c.String("strategy"), Trials: c.Int("trials"), Parallel: c.Int("parallel")}}
+		Budget: c.Int("budget"), Timeout: c.Duration("timeout"), Strategy: c.String("strategy"), Transport: c.String("transport"), Trials: c.Int("trials"), Parallel: c.Int("parallel")}}
+	if err := checkLabTransport(c); err != nil {
+		return config, err
+	}
 	switch {
 	case config.Delay < 0:
 		return config, usageError("a delay cannot be negative", "--delay 0 is the least")
@@ -143,7 +147,7 @@ func bar(done, total int) string {
 }
 
 func writeMatrix(w io.Writer, m lab.Matrix) error {
-	fmt.Fprintf(w, "%d networks, %d pairs, %v one way; + all connected, . none, 1 to 9 tenths; ! not what theory expected\n\n", len(m.Profiles), len(m.Cells), time.Duration(m.Delay))
+	fmt.Fprintf(w, "%d networks, %d pairs%s, %v one way; + all connected, . none, 1 to 9 tenths; ! not what theory expected\n\n", len(m.Profiles), len(m.Cells), overTransport(m.Transport), time.Duration(m.Delay))
 	writeHeatmap(w, m)
 	if err := writeMatrixSummary(w, m.Summary); err != nil {
 		return err

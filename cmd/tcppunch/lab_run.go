@@ -33,6 +33,7 @@ func labRunCommand() *cli.Command {
 			&cli.IntFlag{Name: "budget", Usage: "SYNs that may leave; 0 is the default of meet"},
 			&cli.DurationFlag{Name: "timeout", Usage: "of the meeting; 0 is the default of meet"},
 			&cli.StringFlag{Name: "strategy", Usage: "of meet"},
+			labTransport,
 			&cli.DurationFlag{Name: "residual-a", Usage: "A compares the clocks wrongly by this much, and says so in the bound"},
 			&cli.IntFlag{Name: "busy", Usage: "processes that keep processors busy meanwhile"},
 			&cli.IntFlag{Name: "trials", Value: 1, Usage: "meetings, each in a network of its own"},
@@ -62,7 +63,7 @@ func labConfig(c *cli.Context) (lab.Config, error) {
 	config := lab.Config{
 		Delay: c.Duration("delay"), Jitter: c.Duration("jitter"), Loss: c.Float64("loss"),
 		SkewA: c.Duration("skew-a"), SkewB: c.Duration("skew-b"), LateB: c.Duration("late-b"), NoSync: c.Bool("no-sync"),
-		Retries: c.Int("retries"), Budget: c.Int("budget"), Timeout: c.Duration("timeout"), Strategy: c.String("strategy"),
+		Retries: c.Int("retries"), Budget: c.Int("budget"), Timeout: c.Duration("timeout"), Strategy: c.String("strategy"), Transport: c.String("transport"),
 		ResidualA: c.Duration("residual-a"), Busy: c.Int("busy"),
 		Trials: c.Int("trials"), Parallel: c.Int("parallel"), Keep: c.String("keep"),
 	}
@@ -72,6 +73,9 @@ func labConfig(c *cli.Context) (lab.Config, error) {
 	}
 	if config.B, err = lab.ParseProfile(c.String("b")); err != nil {
 		return config, profileError("b", err)
+	}
+	if err := checkLabTransport(c); err != nil {
+		return config, err
 	}
 	switch {
 	case config.Delay < 0 || config.Jitter < 0:
@@ -114,9 +118,13 @@ func labProgress(s streams, trials int) func(lab.Trial) {
 }
 
 func writeTrials(w io.Writer, d lab.Document) error {
-	fmt.Fprintf(w, "%s × %s, %v one way, clocks wrong by %s and %s\n\n", d.A, d.B, time.Duration(d.Delay), signed(time.Duration(d.SkewA)), signed(time.Duration(d.SkewB)))
+	fmt.Fprintf(w, "%s × %s%s, %v one way, clocks wrong by %s and %s\n\n", d.A, d.B, overTransport(d.Transport), time.Duration(d.Delay), signed(time.Duration(d.SkewA)), signed(time.Duration(d.SkewB)))
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "trial\tconnected\tverdict\tB−A\tSYNs a\tSYNs b\testablished\tauthenticated\twhy not")
+	packets := "SYNs"
+	if d.Transport == lab.UDP {
+		packets = "datagrams"
+	}
+	fmt.Fprintf(table, "trial\tconnected\tverdict\tB−A\t%s a\t%s b\testablished\tauthenticated\twhy not\n", packets, packets)
 	for i, t := range d.Trials {
 		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i+1, outcome(t), orDash(t.Verdict), briefTime(t.Skew),
 			number(t.SYNsA), number(t.SYNsB), briefTime(t.EstablishedAfter), briefTime(t.AuthenticatedAfter), why(t))

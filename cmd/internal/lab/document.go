@@ -10,14 +10,15 @@ import (
 // Document is what `lab run` prints: what was asked for, every trial, and
 // their summary.
 type Document struct {
-	A       string  `json:"a"`
-	B       string  `json:"b"`
-	Delay   int64   `json:"delay_ns"`
-	SkewA   int64   `json:"skew_a_ns"`
-	SkewB   int64   `json:"skew_b_ns"`
-	Guard   int64   `json:"guard_ns"` // lateness of the core beyond which a trial does not count; 0 without a core
-	Trials  []Trial `json:"trials"`
-	Summary Summary `json:"summary"`
+	A         string  `json:"a"`
+	B         string  `json:"b"`
+	Transport string  `json:"transport"`
+	Delay     int64   `json:"delay_ns"`
+	SkewA     int64   `json:"skew_a_ns"`
+	SkewB     int64   `json:"skew_b_ns"`
+	Guard     int64   `json:"guard_ns"` // lateness of the core beyond which a trial does not count; 0 without a core
+	Trials    []Trial `json:"trials"`
+	Summary   Summary `json:"summary"`
 }
 
 // Trial is one meeting. What was not measured is nil.

@@ -9,11 +9,12 @@ import (
 
 // Terms are the circumstances of a meeting, as far as theory asks for them.
 type Terms struct {
-	Delay    time.Duration // one way
-	Skew     time.Duration // how much later B launches than A, on the mean
-	Spread   time.Duration // root mean square of what the skew differs by from that
-	Budget   int           // SYNs of both sides together
-	Persists bool          // refused SYNs are repeated, at swept phases, and then follows a round that resets cannot hurt
+	Delay     time.Duration // one way
+	Skew      time.Duration // how much later B launches than A, on the mean
+	Spread    time.Duration // root mean square of what the skew differs by from that
+	Budget    int           // SYNs of both sides together
+	Datagrams bool          // they meet over UDP
+	Persists  bool          // refused SYNs are repeated, at swept phases, and then follows a round that resets cannot hurt
 }
 
 // launchSpread is the root mean square of the launches of two processes on one
@@ -23,7 +24,7 @@ const launchSpread = 100 * time.Microsecond
 
 // termsOf are the terms of the lab's meetings.
 func termsOf(c Config) Terms {
-	t := Terms{Delay: c.Delay, Skew: c.LateB + c.ResidualA, Spread: launchSpread + c.Jitter, Budget: c.Budget,
+	t := Terms{Delay: c.Delay, Skew: c.LateB + c.ResidualA, Spread: launchSpread + c.Jitter, Budget: c.Budget, Datagrams: c.overUDP(),
 		Persists: c.Retries != 0 && c.Strategy != "simopen"}
 	if c.NoSync {
 		t.Skew += c.SkewA - c.SkewB // a clock that is fast launches early
@@ -44,6 +45,8 @@ type Expectation struct {
 // behaviours and the tool's strategy, and nothing of any run.
 func Expect(a, b Profile, t Terms) Expectation {
 	switch {
+	case t.Datagrams:
+		return expectDatagrams(a, b, t)
 	case a.Shared || b.Shared:
 		return Expectation{1, "the two reach each other inside"}
 	case !reachable(a, b):

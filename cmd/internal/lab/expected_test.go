@@ -42,7 +42,7 @@ func TestTheoryFollowsFromBothBehaviours(t *testing.T) {
 		if diff := got.Probability - c.want; diff > 1e-3 || diff < -1e-3 || got.Because == "" {
 			t.Errorf("%s × %s at %+v: got %+v, want %v", c.a, c.b, c.terms, got, c.want)
 		}
-		if back := Expect(profile(t, c.b), profile(t, c.a), Terms{c.terms.Delay, -c.terms.Skew, c.terms.Spread, c.terms.Budget, c.terms.Persists}); math.Abs(back.Probability-got.Probability) > 1e-3 {
+		if back := Expect(profile(t, c.b), profile(t, c.a), Terms{Delay: c.terms.Delay, Skew: -c.terms.Skew, Spread: c.terms.Spread, Budget: c.terms.Budget, Persists: c.terms.Persists}); math.Abs(back.Probability-got.Probability) > 1e-3 {
 			t.Errorf("%s × %s: got %+v, the other way round %+v", c.a, c.b, got, back)
 		}
 	}

@@ -68,6 +68,7 @@ type Config struct {
 	Budget       int           // SYNs; 0: the command's default
 	Timeout      time.Duration // of the meeting; 0: the command's default
 	Strategy     string        // "": the command's default
+	Transport    string        // "": the command's default
 	ResidualA    time.Duration // A compares the clocks wrongly by this, and says so in the bound
 
 	Busy     int    // processes that keep processors busy meanwhile

@@ -17,11 +17,12 @@ type MatrixConfig struct {
 // Matrix is what `lab matrix` prints: every unordered pair of profiles, each
 // profile with itself included.
 type Matrix struct {
-	Profiles []string      `json:"profiles"`
-	Delay    int64         `json:"delay_ns"`
-	Budget   int           `json:"budget"`
-	Cells    []MatrixCell  `json:"cells"`
-	Summary  MatrixSummary `json:"summary"`
+	Profiles  []string      `json:"profiles"`
+	Transport string        `json:"transport"`
+	Delay     int64         `json:"delay_ns"`
+	Budget    int           `json:"budget"`
+	Cells     []MatrixCell  `json:"cells"`
+	Summary   MatrixSummary `json:"summary"`
 }
 
 // MatrixCell is one pair.

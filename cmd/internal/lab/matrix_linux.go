@@ -83,7 +83,7 @@ func (m *matrixRun) all(ctx context.Context, g *gate, list [][2]int, timing bool
 }
 
 func (m *matrixRun) matrix(took time.Duration) Matrix {
-	x := Matrix{Delay: int64(m.config.Delay), Budget: termsOf(m.config.Config).Budget, Cells: m.cells}
+	x := Matrix{Transport: m.config.transport(), Delay: int64(m.config.Delay), Budget: termsOf(m.config.Config).Budget, Cells: m.cells}
 	for _, p := range m.config.Profiles {
 		x.Profiles = append(x.Profiles, p.Name)
 	}

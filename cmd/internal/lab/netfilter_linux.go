@@ -75,12 +75,14 @@ func filterChains(c *nftables.Conn, b Box) {
 	rule(c, forward, "", ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), verdict(expr.VerdictAccept))
 	rule(c, forward, "", from("lan"), verdict(expr.VerdictAccept))
 	rule(c, forward, unsolicitedMark, protocol(unix.IPPROTO_TCP), counter, answer(b.Behavior.Unsolicited))
+	rule(c, forward, "", protocol(unix.IPPROTO_UDP), answerDatagram(b.Behavior.Unsolicited))
 
 	input := c.AddChain(baseChain(table, "input", nftables.ChainHookInput))
 	rule(c, input, "", ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), verdict(expr.VerdictAccept))
 	rule(c, input, "", protocol(unix.IPPROTO_ICMP), verdict(expr.VerdictAccept))
 	rule(c, input, "", protocol(unix.IPPROTO_ICMPV6), verdict(expr.VerdictAccept))
 	rule(c, input, unsolicitedMark, protocol(unix.IPPROTO_TCP), counter, answer(b.Behavior.Unsolicited))
+	rule(c, input, "", protocol(unix.IPPROTO_UDP), answerDatagram(b.Behavior.Unsolicited))
 }
 
 func translationChain(c *nftables.Conn, how exprs) {
@@ -196,6 +198,17 @@ func answer(u nat.Unsolicited) exprs {
 		return verdict(expr.VerdictAccept)
 	}
 	return verdict(expr.VerdictDrop)
+}
+
+// answerDatagram is what happens to a datagram that nobody inside asked for:
+// what rejects a SYN with a RST rejects a datagram as an unreachable port, and a
+// kernel that accepts one does so itself, and keeps an entry of it that takes
+// the port.
+func answerDatagram(u nat.Unsolicited) exprs {
+	if u == nat.Reset {
+		return exprs{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_PORT_UNREACH}}
+	}
+	return answer(u)
 }
 
 // countUnsolicited reads how many TCP packets a box got that nobody inside had

@@ -120,7 +120,7 @@ func (r *runner) document() (Document, error) { return describe(r.config, r.resu
 // describe puts the trials into a document, in the order in which they were
 // asked for.
 func describe(c Config, results [][]Trial) Document {
-	d := Document{A: c.A.Name, B: c.B.Name, Delay: int64(c.Delay), SkewA: int64(c.SkewA), SkewB: int64(c.SkewB), Trials: []Trial{}}
+	d := Document{A: c.A.Name, B: c.B.Name, Transport: c.transport(), Delay: int64(c.Delay), SkewA: int64(c.SkewA), SkewB: int64(c.SkewB), Trials: []Trial{}}
 	if !PlanNetwork(c.A, c.B, linkOf(c)).Wires() {
 		d.Guard = int64(guard(c))
 	}

@@ -57,11 +57,12 @@ func (t *trial) name(side string) string {
 func (t *trial) meetArguments(side, peer string, profile Profile, skew time.Duration) []string {
 	c := t.config
 	args := []string{"meet", "--as", t.name(side), "--peer", t.name(peer), "--coordinator", t.coordinatorFor(profile), "--at", "+500ms", "--wait", peerPatience.String(),
-		"--clock-error", skew.String(), "--capture", t.file(side + ".pcapng"), "--json", "--state", t.file(side)}
+		"--clock-error", skew.String(), "--json", "--state", t.file(side)}
+	args = append(args, c.transportArguments(t.file(side+".pcapng"))...)
 	if c.NoSync {
 		args = append(args, "--no-sync")
 	}
-	if c.Retries >= 0 {
+	if c.Retries >= 0 && !c.overUDP() {
 		args = append(args, "--retries", fmt.Sprint(c.Retries))
 	}
 	if c.Budget > 0 {
@@ -196,7 +197,7 @@ func readMeet(p *process) (doc meetDocument, err error) {
 // addTruth adds what the lab saw to what the clients said.
 func (t *trial) addTruth(r *Trial) error {
 	truth := truth{sightings: t.watch.sightings(), outside: true}
-	if len(truth.sightings) == 0 {
+	if len(truth.sightings) == 0 && !t.config.overUDP() {
 		truth = truth.withClients(t)
 	}
 	r.Mappings = t.network.Mappings()

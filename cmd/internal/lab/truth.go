@@ -17,15 +17,17 @@ type sighting struct {
 	header  header
 }
 
-// header is the part of an IP packet with TCP that the truth needs.
+// header is the part of an IP packet with TCP or UDP that the truth needs.
 type header struct {
 	source, destination netip.AddrPort
 	syn, ack, rst       bool
+	datagram            bool // UDP, whose only packets between the sites are those of the control
 	unreachable         bool // an ICMP error other than that the TTL ran out; without ports
 }
 
-// opens says that it is a SYN without an ACK.
-func (h header) opens() bool { return h.syn && !h.ack }
+// opens says that it is a SYN without an ACK, or a datagram, which opens
+// whatever it is aimed at.
+func (h header) opens() bool { return h.syn && !h.ack || h.datagram }
 
 const (
 	flagSYN, flagRST, flagACK = 0x02, 0x04, 0x10
@@ -35,7 +37,7 @@ const (
 	unreachable4, unreachable6 = 3, 1 // ICMP types: RFC 792, RFC 4443
 )
 
-// parseHeader reads TCP and ICMP errors over IPv4 and IPv6 without extension
+// parseHeader reads TCP, UDP and ICMP errors over IPv4 and IPv6 without extension
 // headers, which is all that kernels send here for them.
 func parseHeader(b []byte) (h header, ok bool) {
 	if len(b) < 20 {
@@ -59,6 +61,10 @@ func parseHeader(b []byte) (h header, ok bool) {
 		h.source, h.destination = netip.AddrPortFrom(source, 0), netip.AddrPortFrom(destination, 0)
 		h.unreachable = len(b) > 0 && (protocol == protocolICMP && b[0] == unreachable4 || protocol == protocolICMPv6 && b[0] == unreachable6)
 		return h, h.unreachable
+	}
+	if protocol == protocolUDP && len(b) >= 8 {
+		return header{datagram: true, source: netip.AddrPortFrom(source, binary.BigEndian.Uint16(b)),
+			destination: netip.AddrPortFrom(destination, binary.BigEndian.Uint16(b[2:]))}, true
 	}
 	if protocol != protocolTCP || len(b) < 14 {
 		return header{}, false

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tcppunch/cmd/internal/lab"
+)
+
+func labCompareCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "compare",
+		Usage: "let every pair of networks meet over TCP and over UDP, and print what either reaches",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "profiles", Usage: "as of lab matrix; by default all that have names"},
+			labDelay,
+			&cli.IntFlag{Name: "trials", Value: 3, Usage: "meetings of each pair, over each transport"},
+			&cli.IntFlag{Name: "budget", Usage: "packets that may leave; 0 is the default of meet"},
+			&cli.DurationFlag{Name: "timeout", Value: 4 * time.Second, Usage: "of a meeting"},
+			&cli.IntFlag{Name: "parallel", Value: 16, Usage: "pairs at a time, where timing does not decide"},
+			jsonFlag(),
+		},
+		Action: labCompare,
+	}
+}
+
+func labCompare(c *cli.Context) error {
+	config, err := matrixConfig(c)
+	if err != nil {
+		return err
+	}
+	return inLab(c, func(ctx context.Context) error {
+		var both [2]lab.Matrix
+		for i, transport := range []string{lab.TCP, lab.UDP} {
+			config.Transport = transport
+			var err error
+			if both[i], err = lab.RunMatrix(ctx, config, matrixProgress(streamsOf(c), false, config)); err != nil {
+				return fmt.Errorf("over %s: %w", transport, err)
+			}
+		}
+		comparison := lab.Compare(config.Profiles, both[0], both[1])
+		return result(c, comparison, func(w io.Writer) error { return writeComparison(w, comparison) })
+	})
+}
+
+// writeComparison prints tables in Markdown, which docs/lab.md takes as they are.
+func writeComparison(w io.Writer, c lab.Comparison) error {
+	fmt.Fprintf(w, "%d networks, %v one way, a budget of %d packets a side.\n\n", len(c.TCP.Profiles), time.Duration(c.TCP.Delay), c.TCP.Budget)
+	fmt.Fprintf(w, "| kind of pair | pairs | TCP | 95 %% | UDP | 95 %% |\n|---|---|---|---|---|---|\n")
+	for _, k := range c.Classes {
+		fmt.Fprintf(w, "| %s | %d | %s | %s | %s | %s |\n", k.Class, k.Pairs, shareText(k.TCP), between(k.TCP.CI95), shareText(k.UDP), between(k.UDP.CI95))
+	}
+	fmt.Fprintf(w, "\n| both sides drawn from | covered | TCP | 95 %% | UDP | 95 %% |\n|---|---|---|---|---|---|\n")
+	for i, p := range c.TCP.Summary.Weighted {
+		q := c.UDP.Summary.Weighted[i]
+		fmt.Fprintf(w, "| %s | %.0f %% | %s | %s | %s | %s |\n", p.Population, 100*p.Covered, percent(p.Success), between(p.CI95), percent(q.Success), between(q.CI95))
+	}
+	fmt.Fprintf(w, "\nPairs in which one transport connected more often:\n\n")
+	for i, t := range c.TCP.Cells {
+		u := c.UDP.Cells[i]
+		if t.Summary.Established*u.Summary.Valid != u.Summary.Established*t.Summary.Valid {
+			fmt.Fprintf(w, "- `%s` × `%s`: TCP %d of %d, UDP %d of %d\n", t.A, t.B, t.Summary.Established, t.Summary.Valid, u.Summary.Established, u.Summary.Valid)
+		}
+	}
+	_, err := fmt.Fprintf(w, "\nTheory was certain of %d pairs over TCP and right in %d, over UDP of %d and right in %d.\n",
+		c.TCP.Summary.Certain, c.TCP.Summary.CertainRight, c.UDP.Summary.Certain, c.UDP.Summary.CertainRight)
+	return err
+}
+
+func shareText(s lab.Share) string {
+	return fmt.Sprintf("%d of %d (%s)", s.Established, s.Valid, percent(s.Success))
+}
