@@ -19,16 +19,16 @@ import (
 func labBenchCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "bench",
-		Usage: "measure launches, bursts, crafting, meetings and the emulator on this machine, all variants in one run",
+		Usage: "measure launches, bursts, crafting, meetings, the emulator and the analysis of captures on this machine, all variants in one run",
 		Description: "Everything runs in namespaces that the command makes. Figures of two runs, or of two machines,\n" +
 			"compare badly; those of one run compare well, since the variants take turns.",
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usageError(fmt.Sprintf("%q is no benchmark", c.Args().First()), "there are launch, burst, craft, same-host and emulator")
+				return usageError(fmt.Sprintf("%q is no benchmark", c.Args().First()), "there are launch, burst, craft, same-host, emulator and captures")
 			}
-			return usageError("name a benchmark", "there are launch, burst, craft, same-host and emulator")
+			return usageError("name a benchmark", "there are launch, burst, craft, same-host, emulator and captures")
 		},
-		Subcommands: []*cli.Command{labBenchLaunchCommand(), labBenchBurstCommand(), labBenchCraftCommand(), labBenchSameHostCommand(), labBenchEmulatorCommand(),
+		Subcommands: []*cli.Command{labBenchLaunchCommand(), labBenchBurstCommand(), labBenchCraftCommand(), labBenchSameHostCommand(), labBenchEmulatorCommand(), labBenchCapturesCommand(),
 			labBenchLaunchNodeCommand(), labBenchBurstNodeCommand(), labBenchCraftNodeCommand(), labBenchBusyCommand()},
 	}
 }

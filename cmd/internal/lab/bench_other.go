@@ -41,3 +41,8 @@ func BareBurst(_, _ netip.AddrPort, _ int) (time.Duration, error) { return 0, er
 
 // CraftedBurst needs Linux.
 func CraftedBurst(_, _ netip.AddrPort, _ int) (time.Duration, error) { return 0, errPlatform }
+
+// BenchCaptures needs Linux.
+func BenchCaptures(context.Context, CapturesConfig, func(string)) (CapturesDocument, error) {
+	return CapturesDocument{}, errPlatform
+}

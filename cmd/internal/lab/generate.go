@@ -13,11 +13,11 @@ import (
 
 // CaptureConfig says what a made-up capture holds, for measuring readers.
 type CaptureConfig struct {
-	Packets int    // in all, met up to a few for each flow
-	Flows   int    // openings in all
-	Live    int    // of these at the same time; 0 for all
-	Seed    uint64 // the same seed makes the same file
-	Classic bool   // pcap rather than pcapng
+	Packets int    `json:"packets"` // in all, met up to a few for each flow
+	Flows   int    `json:"flows"`   // openings in all
+	Live    int    `json:"live"`    // of these at the same time; 0 for all
+	Seed    uint64 `json:"seed"`    // the same seed makes the same file
+	Classic bool   `json:"classic"` // pcap rather than pcapng
 }
 
 // What becomes of 1000 flows: the rest are three-way handshakes that carry data
