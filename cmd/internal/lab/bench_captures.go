@@ -51,7 +51,7 @@ func capturesRivals(c CapturesConfig, file string) []capturesRival {
 		{"tcppunch, one processor", []string{"GOMAXPROCS=1"}, []string{c.Program, "analyze", "--limit", "1", file}},
 		{"tcppunch, two processors", []string{"GOMAXPROCS=2"}, []string{c.Program, "analyze", "--limit", "1", file}},
 		{"tcpdump, copying", nil, []string{"tcpdump", "-r", file, "-w", "/dev/null"}},
-		{"tcpdump, printing SYNs", nil, []string{"tcpdump", "-n", "-r", file, "tcp[tcpflags] & tcp-syn != 0 or (ip6 and ip6[53] & 2 != 0)"}},
+		{"tcpdump, printing SYNs", nil, []string{"tcpdump", "-n", "-S", "-r", file, "tcp[tcpflags] & tcp-syn != 0 or (ip6 and ip6[53] & 2 != 0)"}},
 		{"tcptrace", nil, []string{"tcptrace", "-n", file}},
 	}
 	if c.Tshark {
