@@ -31,7 +31,7 @@ func labMatrixCommand() *cli.Command {
 			&cli.DurationFlag{Name: "timeout", Value: 4 * time.Second, Usage: "of a meeting"},
 			&cli.StringFlag{Name: "strategy", Usage: "of meet"},
 			labTransport,
-			&cli.IntFlag{Name: "parallel", Value: 16, Usage: "pairs at a time, where timing does not decide"},
+			&cli.IntFlag{Name: "parallel", Value: 12, Usage: "pairs at a time, where timing does not decide"},
 			&cli.StringFlag{Name: "html", Usage: "write a heatmap to `FILE`, in which each cell leads to its exchange"},
 			&cli.BoolFlag{Name: "json-stream", Usage: "print each cell as a JSON line when it has ended, then the document"},
 			jsonFlag(),

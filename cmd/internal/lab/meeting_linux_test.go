@@ -38,6 +38,11 @@ func TestMeetingsConnectWhereTheyMust(t *testing.T) {
 		{"openwrt", "openwrt", "0"},
 		{"linux-accept", "linux-accept", "0"},
 		{"public", "public", "0"},
+		{"port-restricted", "linux", "20ms"},
+		{"cisco-asa", "seq-checked", "20ms"},
+		{"linux+full-cone", "port-restricted+linux", "20ms"},
+		{"firewall,engine=emulated", "unsolicited=icmp", "20ms"},
+		{"unsolicited=rst", "unsolicited=rst", "0"},
 		{"firewall,ttl=rewrite:64", "firewall,ttl=rewrite:64", "20ms"}, // the peers cannot tell segments by their TTL
 	} {
 		t.Run(c.a+" "+c.b+" "+c.delay, func(t *testing.T) {
@@ -103,6 +108,46 @@ func TestPairsThatCannotMeetSaySo(t *testing.T) {
 		if s := d.Summary; s.Established != 0 || s.Causes[c.cause] != s.Valid || s.DiagnosisCorrect == nil || *s.DiagnosisCorrect != 1 {
 			t.Errorf("%s × %s: got %+v, want failures because of %s", c.a, c.b, s, c.cause)
 		}
+	}
+}
+
+func TestTheToolNamesTheTrueCause(t *testing.T) {
+	for _, c := range []struct{ side, cause string }{
+		{"crossing=drop", causeBlocked},
+		{"crossing=rst", causeBlocked},
+		{"ports=random:1024-65535,mapping=apdm", causeInfeasible},
+	} {
+		t.Run(c.side, func(t *testing.T) {
+			d := trials(t, "--a", c.side, "--b", c.side, "--timeout", "3s")
+			r := d.Trials[len(d.Trials)-1]
+			if r.Established || word(r.TrueCause) != c.cause || !sameCause(c.cause, word(r.Cause)) {
+				t.Errorf("connected %v, truly %s, the tool said %s, want %s", r.Established, word(r.TrueCause), word(r.Cause), c.cause)
+			}
+		})
+	}
+}
+
+func TestMatrixMeasuresEveryPairAndDrawsIt(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "matrix.html")
+	status, out, said := run(t, "", "lab", "matrix", "--profiles", "linux,openwrt,firewall6,port-restricted,hairpin=yes", "--trials", "2", "--json-stream", "--html", page)
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, said)
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	var m Matrix
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &m); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Profiles) != 4 || len(m.Cells) != 10 || len(lines) != 11 || m.Profiles[3] != "port-restricted,hairpin=yes" {
+		t.Errorf("got %v, %d cells and %d lines, want 4 networks, 10 cells and a line for each", m.Profiles, len(m.Cells), len(lines))
+	}
+	for _, c := range m.Cells {
+		if c.Summary.Valid != 2 || !c.Agrees {
+			t.Errorf("%s × %s: %d of %d valid trials connected, expected %v", c.A, c.B, c.Summary.Established, c.Summary.Valid, c.Expected)
+		}
+	}
+	if html, err := os.ReadFile(page); err != nil || !strings.Contains(string(html), "openwrt × port-restricted") || !strings.Contains(string(html), "<svg") {
+		t.Errorf("the page: %v, %d bytes, want every pair with its ladder", err, len(html))
 	}
 }
 
