@@ -1,0 +1,29 @@
+//go:build !linux
+
+package rawsock
+
+import "net/netip"
+
+const littleEndian = true
+
+// Ear learns from which endpoint SYNs come, unheard. On this system none can be
+// made.
+type Ear struct{}
+
+// OpenEar always fails with errors.ErrUnsupported.
+func OpenEar(netip.AddrPort) (*Ear, error) { return nil, errPlatform }
+
+// Local is not available on this system.
+func (*Ear) Local() netip.AddrPort { return netip.AddrPort{} }
+
+// Heard is not available on this system.
+func (*Ear) Heard() ([]netip.AddrPort, error) { return nil, errPlatform }
+
+// Close does nothing.
+func (*Ear) Close() error { return nil }
+
+// KeepErrors is not available on this system.
+func (*Socket) KeepErrors() error { return errPlatform }
+
+// Rejection is not available on this system.
+func (*Socket) Rejection() (Rejection, bool) { return Rejection{}, false }
