@@ -132,7 +132,11 @@ func interpret(m *stun.Message) (Held, error) {
 	if err != nil {
 		return Held{}, err
 	}
-	return Held{Observation: predict.Observation{Reflexive: reflexive}, Other: other}, nil
+	plain, err := address(m, stun.AttrMappedAddress)
+	if err != nil {
+		return Held{}, err
+	}
+	return Held{Observation: predict.Observation{Reflexive: reflexive}, Other: other, Plain: plain}, nil
 }
 
 // refusal words an error response. The reason phrase is a stranger's text:

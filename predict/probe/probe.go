@@ -1,16 +1,20 @@
 // Package probe measures a NAT from inside: it asks STUN servers over TCP
 // (RFC 8489) where a connection from a chosen local port appears to come
-// from, and it answers the same question for others.
+// from, lets a helper outside dial back, and answers STUN for others.
 //
-// Observe and ObserveAll are the client, Responder and Respond the server,
-// ReadMessage the framing that both share. The dialer is the caller's, since
-// binding one local port to several connections is a matter of socket
-// options. Read package predict next, which interprets the observations.
+// Run is the whole measurement and makes a Report; dialback.go says what it
+// needs of sockets and of a helper, run.go in which order it works, and each
+// test has a file of its own. Observe and ObserveAll are the STUN client alone,
+// Responder and Respond the server, ReadMessage the framing that both share.
+// The sockets are the caller's, since binding one local port to several
+// connections is a matter of socket options. Read package predict next, which
+// interprets the observations.
 //
 // Hazards: an observation keeps its connection open, because that holds the
 // mapping; the caller closes it. There is no retransmission over TCP
 // (RFC 8489 section 6.2.2), so the context bounds the wait. Nothing here is
-// authenticated: a reflexive address is a server's claim.
+// authenticated: a reflexive address is a server's claim. What was not measured
+// is null in a report, never false.
 package probe
 
 import (
@@ -33,6 +37,7 @@ type Dialer interface {
 type Held struct {
 	predict.Observation
 	Other netip.AddrPort // OTHER-ADDRESS of RFC 5780; not valid when the server named none
+	Plain netip.AddrPort // MAPPED-ADDRESS, which a gateway on the path may have rewritten; not valid without one
 	Conn  net.Conn       `json:"-"`
 }
 

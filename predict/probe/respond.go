@@ -84,8 +84,11 @@ func (r Responder) answer(request *stun.Message, from netip.AddrPort) (*stun.Mes
 	if r.OnBinding != nil {
 		r.OnBinding(string(username), from)
 	}
+	// MAPPED-ADDRESS too, so that the client can see whether a gateway on the
+	// path rewrites addresses in what passes (RFC 8489 section 14.1).
 	setters := []stun.Setter{request, stun.BindingSuccess,
-		&stun.XORMappedAddress{IP: from.Addr().AsSlice(), Port: int(from.Port())}}
+		&stun.XORMappedAddress{IP: from.Addr().AsSlice(), Port: int(from.Port())},
+		&stun.MappedAddress{IP: from.Addr().AsSlice(), Port: int(from.Port())}}
 	if r.Other.IsValid() {
 		setters = append(setters, &stun.OtherAddress{IP: r.Other.Addr().Unmap().AsSlice(), Port: int(r.Other.Port())})
 	}

@@ -1,0 +1,166 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"syscall"
+	"time"
+)
+
+// crossingResult is what became of a SYN that crossed ours.
+type crossingResult struct {
+	letIn *bool
+	why   string
+}
+
+// resetResult is what a RST left of the hole that our SYN had made.
+type resetResult struct {
+	survives *bool
+	after    reply // what the next SYN met
+	why      string
+}
+
+// slowest is the round trip beyond which a crossing that fails proves nothing:
+// the kernel's second SYN would leave before the first could be answered.
+const slowest = 400 * time.Millisecond
+
+// testCrossing lets a SYN of the helper meet one of ours (RFC 5382 section
+// 4.2, REQ-2). First a SYN that the helper hears without answering tells it the
+// mapping towards it. Then we send another through the same mapping to its now
+// silent port, and it connects from there: all within the second in which the
+// kernel sends no other SYN, so that no SYN-ACK of the helper's can pass for a
+// SYN that was let in. Silence may be a loss, and is tried twice.
+func (r *run) testCrossing(ctx context.Context) {
+	if again := r.cross(ctx); again {
+		r.cross(ctx)
+	}
+}
+
+func (r *run) cross(ctx context.Context) (again bool) {
+	c := &r.crossing
+	d, err := r.knock(ctx, r.anyPort(), false)
+	if err != nil {
+		c.why = err.Error()
+		return false
+	}
+	a, err := r.start(d.local, d.remote)
+	if err != nil {
+		c.why = err.Error()
+		return false
+	}
+	defer a.Close()
+	r.count.Add(1)
+	reached, err := d.door.Dial(ctx, d.seen, oneSYN-200*time.Millisecond)
+	if err != nil {
+		c.why = err.Error()
+		return false
+	}
+	if reached.Answer != Connected {
+		if d.roundTrip > slowest {
+			c.why = "the round trip to the coordinator is too long"
+			return false
+		}
+		c.letIn = new(false)
+		return reached.Answer == Silent
+	}
+	ctx, cancel := context.WithTimeout(ctx, oneSYN)
+	defer cancel()
+	if a.Wait(ctx) != nil {
+		c.why = "something on the path answered the coordinator in this host's stead"
+		return false
+	}
+	c.letIn = new(true)
+	return false
+}
+
+// knocked is a door to which a SYN of ours has gone, and how the door saw it.
+type knocked struct {
+	door          Door
+	local, remote netip.AddrPort
+	seen          netip.AddrPort // our mapping towards the door
+	roundTrip     time.Duration  // to the helper, at most
+}
+
+var errNoHelper = errors.New("it takes a coordinator that dials back")
+
+// knock opens a door, lets it hear a SYN from local, and then makes it silent
+// or refusing.
+func (r *run) knock(ctx context.Context, local netip.AddrPort, refuse bool) (k knocked, err error) {
+	if r.cfg.Back == nil {
+		return k, errNoHelper
+	}
+	asked := time.Now()
+	if k.door, err = r.cfg.Back.Open(ctx); err != nil {
+		return k, err
+	}
+	k.roundTrip = time.Since(asked)
+	k.remote = netip.AddrPortFrom(r.cfg.Back.Host(), k.door.Port())
+	a, err := r.start(local, k.remote)
+	if err != nil {
+		return k, err
+	}
+	k.local = a.Local()
+	k.seen, err = k.door.Watch(ctx)
+	a.Close() // in SYN-SENT, so that nothing leaves
+	if err != nil {
+		return k, err
+	}
+	return k, k.door.Shut(ctx, refuse)
+}
+
+// testReset lets a SYN of ours be answered by a reset, and then the helper
+// connect back to where it came from (RFC 5382 leaves open what a RST does to a
+// mapping; hole punching depends on it). sent is called when no SYN of ours
+// will follow.
+func (r *run) testReset(ctx context.Context, sent func()) {
+	t := &r.reset
+	k, box, reset, err := r.provoke(ctx)
+	sent()
+	if box != nil {
+		defer box.close()
+	}
+	if err != nil {
+		t.why = err.Error()
+		return
+	}
+	t.after = r.reply(ctx, box, func() (Reached, error) { return k.door.Dial(ctx, k.seen, r.afterReset()) })
+	switch {
+	case !t.after.known:
+		t.why = "the coordinator's dial-back failed"
+	case !reset && !t.after.in():
+		t.why = "no reset came back"
+	default:
+		t.survives = new(t.after.in())
+	}
+}
+
+// provoke asks for a reset for a SYN of ours, and says whether it came: a NAT
+// may keep it for itself.
+func (r *run) provoke(ctx context.Context) (k knocked, box *inbox, reset bool, err error) {
+	if box, err = r.openInbox(ctx, r.anyPort()); err != nil {
+		return k, nil, false, err
+	}
+	if k, err = r.knock(ctx, box.local(), true); err != nil {
+		return k, box, false, err
+	}
+	a, err := r.start(k.local, k.remote)
+	if err != nil {
+		return k, box, false, err
+	}
+	defer a.Close()
+	ctx, cancel := context.WithTimeout(ctx, oneSYN)
+	defer cancel()
+	return k, box, errors.Is(a.Wait(ctx), syscall.ECONNREFUSED), nil
+}
+
+// afterReset is how long the answer to the next SYN is waited for: long where
+// this is the only SYN that a filter for all can refuse.
+func (r *run) afterReset() time.Duration {
+	select {
+	case <-r.open:
+		return r.cfg.Hold
+	default:
+		return 2500 * time.Millisecond // two retransmissions
+	}
+}

@@ -1,0 +1,159 @@
+package probe
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"tcppunch/predict/nat"
+)
+
+// filterResult is what SYNs met that came to a mapping unasked for.
+type filterResult struct {
+	tried    bool
+	mapped   netip.AddrPort // the mapping
+	local    netip.AddrPort
+	port     reply // from the address that was sent to, another port
+	address  reply // from another address
+	closed   reply // without a translator: nobody listens any more
+	occupied *bool // a SYN that got a reset took the endpoints for itself
+	why      string
+}
+
+// reply is one dial-back as both sides saw it.
+type reply struct {
+	Reached
+	known bool // the dial-back was carried out, and this side does not contradict it
+}
+
+func (a reply) in() bool      { return a.known && a.Answer == Connected }
+func (a reply) refused() bool { return a.known && a.Answer != Connected }
+
+// testFilter dials back to a mapping that has been sent from to one endpoint
+// only: from another port of the same address, and from another address (the
+// tests II and III of RFC 5780 section 4.4, the other way round).
+func (r *run) testFilter(ctx context.Context) {
+	defer func() {
+		if r.filter.address.in() {
+			close(r.open)
+		}
+	}()
+	f := &r.filter
+	if r.cfg.Back == nil {
+		f.why = "it takes a coordinator that dials back"
+		return
+	}
+	server, same := r.serverAt(r.cfg.Back.Host())
+	if !same {
+		f.why = "no STUN server shares the coordinator's address"
+		return
+	}
+	held, err := r.observe(ctx, r.anyPort(), server)
+	if err != nil {
+		f.why = err.Error()
+		return
+	}
+	f.mapped, f.local = held.Reflexive, held.Local
+	box, err := r.openInbox(ctx, held.Local)
+	if err != nil {
+		f.why = err.Error()
+		return
+	}
+	defer box.close()
+	r.dialBack(ctx, box)
+}
+
+func (r *run) dialBack(ctx context.Context, box *inbox) {
+	f := &r.filter
+	door, err := r.cfg.Back.Open(ctx)
+	if err != nil {
+		f.why = err.Error()
+		return
+	}
+	f.tried = true
+	var both sync.WaitGroup
+	both.Go(func() {
+		f.port = r.reply(ctx, box, func() (Reached, error) { return door.Dial(ctx, f.mapped, r.cfg.Hold) })
+		if f.port.known && f.port.Answer == Refused {
+			f.occupied = r.testOccupied(ctx, door)
+		}
+	})
+	both.Go(func() {
+		f.address = r.reply(ctx, box, func() (Reached, error) { return r.cfg.Back.DialElsewhere(ctx, f.mapped, r.cfg.Hold) })
+	})
+	both.Wait()
+	if f.port.in() && f.mapped == f.local {
+		box.close()
+		r.testClosed(ctx)
+	}
+}
+
+// reply carries out a dial-back. A connection counts only if it arrived here.
+func (r *run) reply(ctx context.Context, box *inbox, dial func() (Reached, error)) reply {
+	r.count.Add(1)
+	reached, err := dial()
+	if err != nil || reached.Answer == AnswerUnknown {
+		return reply{}
+	}
+	const underway = 500 * time.Millisecond // the last step of a handshake that the other side has finished
+	arrived := reached.Answer != Connected || box != nil && box.got(ctx, reached.Port, underway)
+	return reply{Reached: reached, known: arrived}
+}
+
+// testOccupied sends a SYN to the door that has just got a reset: where the NAT
+// has taken the door's SYN itself, the mapping cannot be used towards it.
+func (r *run) testOccupied(ctx context.Context, door Door) *bool {
+	a, err := r.start(r.filter.local, netip.AddrPortFrom(r.cfg.Back.Host(), door.Port()))
+	if err != nil {
+		return nil
+	}
+	defer a.Close()
+	seen, err := door.Watch(ctx)
+	if err != nil {
+		return nil
+	}
+	return new(seen != r.filter.mapped)
+}
+
+// testClosed finds out how a host without a translator answers where it does
+// not listen.
+func (r *run) testClosed(ctx context.Context) {
+	if door, err := r.cfg.Back.Open(ctx); err == nil {
+		r.filter.closed = r.reply(ctx, nil, func() (Reached, error) { return door.Dial(ctx, r.filter.mapped, r.cfg.Hold) })
+	}
+}
+
+// filtering applies the definitions of RFC 4787 section 5.
+func (f *filterResult) filtering() nat.Filtering {
+	switch {
+	case f.port.refused():
+		return nat.FilterAddressAndPortDependent
+	case f.port.in() && f.address.in():
+		return nat.FilterEndpointIndependent
+	case f.port.in() && f.address.refused():
+		return nat.FilterAddressDependent
+	}
+	return nat.FilteringUnknown
+}
+
+// unsolicited words the answer that a refused SYN got. Silence is silence only
+// if it lasted longer than a NAT may hold a SYN.
+func (f *filterResult) unsolicited(a reply, waited time.Duration) nat.Unsolicited {
+	if !a.refused() {
+		return nat.UnsolicitedUnknown
+	}
+	switch {
+	case a.Answer == Refused && f.occupied != nil && *f.occupied:
+		return nat.Poison
+	case a.Answer == Refused:
+		return nat.Reset
+	case a.Answer == Unreachable && a.After >= heldAtLeast:
+		return nat.Hold
+	case a.Answer == Unreachable:
+		return nat.Unreachable
+	case a.Answer == Silent && waited >= DefaultHold:
+		return nat.Drop
+	}
+	return nat.UnsolicitedUnknown
+}
