@@ -21,7 +21,7 @@ import (
 const keepAlive = idleTimeout / 4
 
 // Client is one peer's connection to a coordinator. One goroutine may use it
-// at a time, apart from Close, Waiting and the time Source.
+// at a time, apart from Close, Waiting, the time Source and the DialBack.
 type Client struct {
 	conn     *tls.Conn
 	clock    *timing.Clock
@@ -32,6 +32,7 @@ type Client struct {
 	done     chan struct{} // closed when the reader has ended
 	reason   error         // why it ended; read after done
 	lastTold atomic.Value  // string: the newest reason for which the peer is not there
+	asked    questions     // of the dial-back, not answered yet
 }
 
 // Dial connects to a coordinator and checks its key. Its errors are of type
@@ -97,6 +98,10 @@ func (c *Client) read() {
 		}
 		if m.Time != nil {
 			c.deliver(c.sample(*m.Time, arrived))
+			continue
+		}
+		if m.Probed != nil {
+			c.asked.answer(*m.Probed)
 			continue
 		}
 		select {
@@ -213,7 +218,16 @@ func (s clientSource) Sample(ctx context.Context) (timing.Sample, error) {
 
 // Register claims a name for this client's key.
 func (c *Client) Register(ctx context.Context, name string) (Welcome, error) {
-	if err := c.send(ctx, message{Register: &register{Name: name}}); err != nil {
+	return c.register(ctx, register{Name: name})
+}
+
+// Visit registers without a name, to be measured only.
+func (c *Client) Visit(ctx context.Context) (Welcome, error) {
+	return c.register(ctx, register{Guest: true})
+}
+
+func (c *Client) register(ctx context.Context, r register) (Welcome, error) {
+	if err := c.send(ctx, message{Register: &r}); err != nil {
 		return Welcome{}, err
 	}
 	m, err := c.next(ctx)

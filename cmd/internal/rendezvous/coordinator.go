@@ -36,7 +36,10 @@ type CoordinatorConfig struct {
 	Identity *Identity
 	STUN     []string // HOST:PORT of the STUN servers that peers are told; an empty host is the coordinator's own
 	NTP      []string // NTP servers that peers are told
-	Now      func() time.Time
+
+	DialBack  DialBackSockets // with which peers' NATs are probed; nil: they are not
+	Addresses []netip.Addr    // further addresses of this host, from which mappings are dialled
+	Now       func() time.Time
 }
 
 // Coordinator introduces peers to each other.
@@ -46,6 +49,7 @@ type Coordinator struct {
 	mu    sync.Mutex
 	names map[string]*claim
 	token map[string]*session
+	dials dialLimit
 }
 
 // claim is a name and the key that holds it.
@@ -62,7 +66,7 @@ func NewCoordinator(cfg CoordinatorConfig) *Coordinator {
 	}
 	return &Coordinator{
 		cfg: cfg, gate: newGate(maxConnections, maxPerNetwork),
-		names: map[string]*claim{}, token: map[string]*session{},
+		names: map[string]*claim{}, token: map[string]*session{}, dials: newDialLimit(),
 	}
 }
 
@@ -120,6 +124,7 @@ func (c *Coordinator) handle(ctx context.Context, conn net.Conn) {
 	s := &session{
 		coordinator: c, conn: secure, key: ProvenKey(secure),
 		observed: unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort()),
+		local:    unmap(conn.LocalAddr().(*net.TCPAddr).AddrPort()).Addr(),
 		out:      make(chan message, sendQueue), ended: make(chan struct{}),
 	}
 	s.reflexive = []netip.AddrPort{s.observed}
@@ -142,7 +147,7 @@ func (c *Coordinator) register(s *session, name string) error {
 	now := c.cfg.Now()
 	held := c.names[name]
 	switch {
-	case s.name != "":
+	case s.token != "":
 		return &Error{KindBadRequest, "a connection registers once"}
 	case held != nil && held.key != s.key && (held.session != nil || now.Before(held.until)):
 		return &Error{KindNameTaken, fmt.Sprintf("the name %q is held by another key; it is released %s after that key leaves", name, nameTTL)}
@@ -155,11 +160,27 @@ func (c *Coordinator) register(s *session, name string) error {
 	if held != nil && held.session != nil {
 		held.session.fail(&Error{KindReplaced, fmt.Sprintf("another connection with the same key took the name %q", name)})
 	}
-	s.name, s.token = name, newToken()
+	s.name = name
 	c.names[name] = &claim{key: s.key, session: s}
+	c.welcome(s)
+	return nil
+}
+
+// admit lets a guest in.
+func (c *Coordinator) admit(s *session) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.token != "" {
+		return &Error{KindBadRequest, "a connection registers once"}
+	}
+	c.welcome(s)
+	return nil
+}
+
+func (c *Coordinator) welcome(s *session) {
+	s.token = newToken()
 	c.token[s.token] = s
 	s.push(message{Welcome: &Welcome{Observed: s.observed, Token: s.token, STUN: c.cfg.STUN, NTP: c.cfg.NTP}})
-	return nil
 }
 
 func (c *Coordinator) expire(now time.Time) {

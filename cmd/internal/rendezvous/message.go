@@ -16,12 +16,16 @@ type message struct {
 	Present  *Presence     `json:"present,omitempty"`  // coordinator → peer
 	Offer    *SignedOffer  `json:"offer,omitempty"`    // peer → coordinator
 	Agreed   *Agreed       `json:"agreed,omitempty"`   // coordinator → peer
+	Probe    *probeRequest `json:"probe,omitempty"`    // peer → coordinator
+	Probed   *probeAnswer  `json:"probed,omitempty"`   // coordinator → peer
 	Error    *Error        `json:"error,omitempty"`    // coordinator → peer
 }
 
-// register claims a name for the key that the connection proved.
+// register claims a name for the key that the connection proved. A guest
+// claims none: it wants to be measured, and meets nobody.
 type register struct {
-	Name string `json:"name"`
+	Name  string `json:"name"`
+	Guest bool   `json:"guest,omitempty"`
 }
 
 // Welcome tells a registered peer what it may use.

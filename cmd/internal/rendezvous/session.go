@@ -17,9 +17,11 @@ type session struct {
 	conn        *tls.Conn
 	key         KeyID
 	observed    netip.AddrPort
+	local       netip.Addr // this host, as the peer has reached it
 	out         chan message
 	ended       chan struct{}
 	endOnce     sync.Once
+	back        dialBack
 
 	// Under coordinator.mu:
 	name, token string
@@ -37,6 +39,7 @@ func (s *session) run() {
 	writer.Go(s.write)
 	s.read()
 	s.end()
+	s.back.close()
 	s.coordinator.leave(s)
 	writer.Wait()
 }
@@ -70,6 +73,11 @@ func (s *session) serve(m message, at time.Time) error {
 	case m.Time != nil:
 		s.push(message{Time: &timeExchange{Origin: m.Time.Origin, Receive: at.UnixNano()}})
 		return nil
+	case m.Probe != nil:
+		s.back.serve(s, *m.Probe)
+		return nil
+	case m.Register != nil && m.Register.Guest:
+		return c.admit(s)
 	case m.Register != nil:
 		if err := CheckName(m.Register.Name); err != nil {
 			return &Error{KindBadRequest, err.Error()}
