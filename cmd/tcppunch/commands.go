@@ -8,6 +8,7 @@ func commands() []*cli.Command {
 		meetCommand(),
 		coordinatorCommand(),
 		secretCommand(),
+		probeCommand(),
 		syncCommand(),
 		captureCommand(),
 		analyzeCommand(),

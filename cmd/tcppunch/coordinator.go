@@ -43,9 +43,11 @@ func coordinate(c *cli.Context) error {
 	}
 	stun, alternate := tcpAddr(places[1]), tcpAddr(places[2])
 	server := rendezvous.NewCoordinator(rendezvous.CoordinatorConfig{
-		Identity: identity,
-		STUN:     stunNames(c.StringSlice("advertise"), stun, alternate),
-		NTP:      c.StringSlice("ntp"),
+		Identity:  identity,
+		STUN:      stunNames(c.StringSlice("advertise"), stun, alternate),
+		NTP:       c.StringSlice("ntp"),
+		DialBack:  dialBackSockets{},
+		Addresses: addressesOf(stun, alternate),
 	})
 	ctx, cancel := context.WithCancel(c.Context)
 	defer cancel()
@@ -92,6 +94,17 @@ func listenFailure(address string, err error) error {
 func tcpAddr(l net.Listener) netip.AddrPort {
 	a := l.Addr().(*net.TCPAddr).AddrPort()
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+// addressesOf are the addresses that the listeners name.
+func addressesOf(list ...netip.AddrPort) []netip.Addr {
+	var addresses []netip.Addr
+	for _, a := range list {
+		if !a.Addr().IsUnspecified() {
+			addresses = append(addresses, a.Addr())
+		}
+	}
+	return addresses
 }
 
 // specified is the address where it names a host, and no address where it

@@ -51,30 +51,13 @@ func only(list []netip.AddrPort, family func(netip.Addr) bool) []netip.AddrPort 
 	return slices.DeleteFunc(slices.Clone(list), func(a netip.AddrPort) bool { return !family(a.Addr()) })
 }
 
-// stunServers resolves what the coordinator named; an empty host is the
-// coordinator itself.
+// stunServers are those that the coordinator named.
 func (m *meeting) stunServers(ctx context.Context) []netip.AddrPort {
-	var list []netip.AddrPort
-	for _, server := range m.welcome.STUN {
-		host, port, err := net.SplitHostPort(server)
-		if err != nil {
-			continue
-		}
-		if host == "" {
-			host = m.client.Remote().Addr().String()
-		}
-		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		number, portErr := net.DefaultResolver.LookupPort(ctx, "tcp", port)
-		if err != nil || portErr != nil {
-			m.trace(Predict, "the STUN server %s cannot be found", server)
-			continue
-		}
-		for _, a := range addrs {
-			list = append(list, netip.AddrPortFrom(a.Unmap(), uint16(number)))
-		}
+	list, lost := m.client.Servers(ctx, m.welcome)
+	for _, server := range lost {
+		m.trace(Predict, "the STUN server %s cannot be found", server)
 	}
-	slices.SortFunc(list, netip.AddrPort.Compare)
-	return slices.Compact(list)
+	return list
 }
 
 // observe asks the STUN servers of one family from the port of the punch and,

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"tcppunch/cmd/internal/rendezvous"
+	"tcppunch/predict/probe"
+	"tcppunch/rawsock"
+)
+
+// dialBackSockets hands package rawsock to a coordinator that probes NATs.
+type dialBackSockets struct{}
+
+func (dialBackSockets) Ear(local netip.Addr) (rendezvous.Ear, error) {
+	e, err := rawsock.OpenEar(netip.AddrPortFrom(local, 0))
+	if err != nil {
+		return nil, err
+	}
+	return &ear{Ear: e}, nil
+}
+
+// ear keeps its port to itself after the hearing too.
+type ear struct {
+	*rawsock.Ear
+	guard *rawsock.Guard  // keeps the port silent
+	held  *rawsock.Socket // keeps the port, and lets the kernel refuse
+}
+
+// Shut replaces the listener. The guard stands before the ear closes, so that no
+// SYN in between is refused.
+func (e *ear) Shut(refuse bool) (err error) {
+	switch {
+	case e.guard != nil || e.held != nil:
+		return errors.New("the door is shut already")
+	case refuse:
+		e.held, err = rawsock.Open(e.Local(), rawsock.Options{})
+	default:
+		e.guard, err = rawsock.OpenGuard(e.Local())
+	}
+	return errors.Join(err, e.Ear.Close())
+}
+
+func (e *ear) Close() error {
+	var errs []error
+	if e.guard != nil {
+		errs = append(errs, e.guard.Close())
+	}
+	if e.held != nil {
+		errs = append(errs, e.held.Close())
+	}
+	return errors.Join(append(errs, e.Ear.Close())...)
+}
+
+// Dial makes one attempt. What stands is closed at once: that it stood is the
+// answer.
+func (dialBackSockets) Dial(ctx context.Context, local, to netip.AddrPort, wait time.Duration) (probe.Reached, error) {
+	s, err := rawsock.Open(local, rawsock.Options{})
+	if err != nil {
+		return probe.Reached{}, err
+	}
+	defer s.Close()
+	if err := s.KeepErrors(); err != nil {
+		return probe.Reached{}, err
+	}
+	r := probe.Reached{Port: s.Local().Port()}
+	began := time.Now()
+	if err := s.Connect(to); err != nil {
+		return r, err
+	}
+	limited, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	err = s.Wait(limited)
+	r.After = time.Since(began)
+	if ctx.Err() != nil {
+		return r, ctx.Err()
+	}
+	r.Answer, r.ICMP, r.Code, err = answerOf(s, err)
+	return r, err
+}
+
+// answerOf words the outcome of an attempt. An ICMP error that says that the
+// destination is unreachable, whatever the reason, is an answer; others, such as
+// a loop of routers, say nothing of the NAT.
+func answerOf(s *rawsock.Socket, outcome error) (a probe.Answer, kind, code uint8, err error) {
+	rejection, rejected := s.Rejection()
+	switch {
+	case outcome == nil:
+		return probe.Connected, 0, 0, nil
+	case rejected && unreachable(s.Local().Addr(), rejection):
+		return probe.Unreachable, rejection.Type, rejection.Code, nil
+	case !rejected && errors.Is(outcome, rawsock.ErrRefused):
+		return probe.Refused, 0, 0, nil
+	case errors.Is(outcome, context.DeadlineExceeded), errors.Is(outcome, rawsock.ErrTimeout):
+		return probe.Silent, 0, 0, nil
+	}
+	return probe.AnswerUnknown, 0, 0, outcome
+}
+
+// unreachable recognises type 3 of RFC 792 and type 1 of RFC 4443.
+func unreachable(local netip.Addr, r rawsock.Rejection) bool {
+	return local.Is4() && r.Type == 3 || local.Is6() && r.Type == 1
+}

@@ -1,0 +1,28 @@
+package rawsock
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+)
+
+// Listen accepts connections at local (port 0: the kernel chooses) until the
+// listener is closed. It shares the port with the Sockets and connections of
+// this package; what comes from a remote end to which one of these is connected
+// or connecting goes to that one.
+func Listen(ctx context.Context, local netip.AddrPort) (net.Listener, error) {
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var failed error
+		if err := c.Control(func(fd uintptr) { failed = reusePort(fd) }); err != nil {
+			return err
+		}
+		return failed
+	}}
+	l, err := config.Listen(ctx, "tcp", unmap(local).String())
+	if err != nil {
+		return nil, fmt.Errorf("listen at %v: %w", local, err)
+	}
+	return l, nil
+}
