@@ -1,60 +1,79 @@
 package rawsock
 
 import (
-	"encoding/binary"
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Ear learns from which endpoint SYNs come to a local one, unprivileged and
-// without being heard: a listening socket whose SYN-ACKs leave with a TTL of 1
-// and die at the first router, before they reach the sender's NAT. What it
-// heard stands in the kernel's table of connections, in SYN-RECEIVED, for about
-// a second after Close too; so long no socket can connect between the two
-// endpoints. Sockets of this package may share the port.
-type Ear struct{ socket *Socket }
+// Ear is a local port that SYNs meet in silence, and that tells from where they
+// came. The silence is a Guard's and needs no privilege, the telling needs
+// CAP_NET_RAW. Sockets of this package may share the port.
+type Ear struct {
+	guard   *Guard
+	packets *receiver // nil where it is not allowed
+	refused error     // why not
+	held    *Socket   // after Refuse
+}
 
-// earBacklog is how many SYNs may wait (listen(2)); a stranger's count too.
-const earBacklog = 16
-
-// OpenEar listens at a local endpoint until Close. With port 0 the kernel
-// chooses one.
+// OpenEar guards a local endpoint and listens to it until Close. With port 0
+// the kernel chooses one.
 func OpenEar(local netip.AddrPort) (*Ear, error) {
-	s, err := Open(local, Options{TTL: 1})
+	guard, err := OpenGuard(local)
 	if err != nil {
-		return nil, fmt.Errorf("ear: %w", err)
+		return nil, err
 	}
-	if err := unix.Listen(s.fd, earBacklog); err != nil {
-		s.Close()
-		return nil, fmt.Errorf("ear %v: %w", local, os.NewSyscallError("listen", err))
-	}
-	return &Ear{s}, nil
+	e := &Ear{guard: guard}
+	e.packets, e.refused = openReceiver(guard.Local(), netip.AddrPort{})
+	return e, nil
 }
 
 // Local is the endpoint that is listened to.
-func (e *Ear) Local() netip.AddrPort { return e.socket.Local() }
+func (e *Ear) Local() netip.AddrPort { return e.guard.Local() }
 
-// Heard are the endpoints whose SYNs are remembered, also after Close.
-func (e *Ear) Heard() ([]netip.AddrPort, error) {
-	path := "/proc/thread-self/net/tcp"
-	if e.Local().Addr().Is6() {
-		path += "6"
+// Heard waits for the next SYN, and says from where it came. The error is a
+// *PrivilegeError where this process may not see packets.
+func (e *Ear) Heard(ctx context.Context) (netip.AddrPort, error) {
+	if e.packets == nil {
+		return netip.AddrPort{}, fmt.Errorf("listen for SYNs at %v: %w", e.Local(), e.refused)
 	}
-	table, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("look for SYNs at %v: %w", e.Local(), err)
+	for {
+		packet, err := e.packets.next(ctx, time.Time{})
+		if err != nil {
+			return netip.AddrPort{}, fmt.Errorf("listen for SYNs at %v: %w", e.Local(), err)
+		}
+		s, err := ParseSegment(packet)
+		if err == nil && s.To == e.Local() && s.Flags.Has(SYN) && !s.Flags.Has(ACK) {
+			return s.From, nil
+		}
 	}
-	return received(string(table), e.Local()), nil
 }
 
-// Close ends the listening; from now on the kernel answers SYNs with a reset.
-func (e *Ear) Close() error { return e.socket.Close() }
+// Refuse ends the silence: from now on SYNs meet a reset. The port stays taken.
+func (e *Ear) Refuse() error {
+	held, err := Open(e.Local(), Options{})
+	if err != nil {
+		return err
+	}
+	e.held = held
+	return e.guard.Close()
+}
 
-var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
+// Close lets the port go.
+func (e *Ear) Close() error {
+	err := e.guard.Close()
+	if e.held != nil {
+		err = errors.Join(err, e.held.Close())
+	}
+	if e.packets != nil {
+		e.packets.close()
+	}
+	return err
+}
 
 // KeepErrors makes the kernel keep the ICMP errors that reach the socket, for
 // Rejection (IP_RECVERR, ip(7)).
@@ -89,25 +108,23 @@ func (s *Socket) Rejection() (Rejection, bool) {
 		return Rejection{}, false
 	}
 	for _, m := range messages {
-		if r, err := rejectionOf(m); err == nil {
+		if r, ok := rejectionOf(m); ok {
 			return r, true
 		}
 	}
 	return Rejection{}, false
 }
 
-var errNoRejection = errors.New("not an ICMP error")
-
 // rejectionOf reads a struct sock_extended_err (ip(7)): the error number in
 // four bytes, origin, type, code.
-func rejectionOf(m unix.SocketControlMessage) (Rejection, error) {
+func rejectionOf(m unix.SocketControlMessage) (Rejection, bool) {
 	isError := m.Header.Level == unix.IPPROTO_IP && m.Header.Type == unix.IP_RECVERR ||
 		m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_RECVERR
 	if !isError || len(m.Data) < 7 {
-		return Rejection{}, errNoRejection
+		return Rejection{}, false
 	}
 	if origin := m.Data[4]; origin != unix.SO_EE_ORIGIN_ICMP && origin != unix.SO_EE_ORIGIN_ICMP6 {
-		return Rejection{}, errNoRejection
+		return Rejection{}, false
 	}
-	return Rejection{Type: m.Data[5], Code: m.Data[6]}, nil
+	return Rejection{Type: m.Data[5], Code: m.Data[6]}, true
 }

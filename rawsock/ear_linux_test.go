@@ -8,35 +8,40 @@ import (
 	"time"
 )
 
-func TestEarHearsASYNUnheard(t *testing.T) {
+func TestEarHearsASYNInSilence(t *testing.T) {
 	for _, like := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
 		nsA, nsB, addrA, addrB := distance(t, 2*time.Millisecond, like)
 		ear := in(t, nsB, func() (*Ear, error) { return OpenEar(netip.AddrPortFrom(addrB, 0)) })
 		t.Cleanup(func() { ear.Close() })
 		a := openIn(t, nsA, netip.AddrPortFrom(addrA, 7001), Options{})
 		mustConnect(t, a, ear.Local())
-		heard := func() []netip.AddrPort { return in(t, nsB, ear.Heard) }
-		for limit := soon(t); len(heard()) == 0 && limit.Err() == nil; {
-		}
-		if got := heard(); len(got) != 1 || got[0] != a.Local() {
-			t.Errorf("heard %v, want %v", got, a.Local())
+		if got, err := ear.Heard(soon(t)); got != a.Local() || err != nil {
+			t.Errorf("heard %v, %v; want %v", got, err, a.Local())
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		if err := a.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("the sender's attempt: got %v, want no answer", err)
 		}
 		cancel()
-		a.Close()
-		ear.Close()
-		for limit := soon(t); len(heard()) > 0; {
-			if limit.Err() != nil {
-				t.Fatalf("the kernel still remembers %v", heard())
-			}
-		}
 		b := openIn(t, nsB, ear.Local(), Options{})
-		if err := b.Connect(a.Local()); err != nil {
-			t.Errorf("connect between the same endpoints afterwards: %v", err)
+		mustConnect(t, b, a.Local())
+		if err := b.Wait(soon(t)); err != nil {
+			t.Errorf("the crossing from the silent port: %v", err)
 		}
+	}
+}
+
+func TestEarRefusesWhenItIsTold(t *testing.T) {
+	nsA, nsB, addrA, addrB := distance(t, 2*time.Millisecond, netip.IPv4Unspecified())
+	ear := in(t, nsB, func() (*Ear, error) { return OpenEar(netip.AddrPortFrom(addrB, 0)) })
+	t.Cleanup(func() { ear.Close() })
+	if err := nsB.Do(ear.Refuse); err != nil {
+		t.Fatal(err)
+	}
+	a := openIn(t, nsA, netip.AddrPortFrom(addrA, 7001), Options{})
+	mustConnect(t, a, ear.Local())
+	if err := a.Wait(soon(t)); !errors.Is(err, ErrRefused) {
+		t.Errorf("got %v, want a refusal", err)
 	}
 }
 

@@ -2,12 +2,12 @@
 
 package rawsock
 
-import "net/netip"
+import (
+	"context"
+	"net/netip"
+)
 
-const littleEndian = true
-
-// Ear learns from which endpoint SYNs come, unheard. On this system none can be
-// made.
+// Ear is a silent local port. On this system none can be made.
 type Ear struct{}
 
 // OpenEar always fails with errors.ErrUnsupported.
@@ -17,7 +17,10 @@ func OpenEar(netip.AddrPort) (*Ear, error) { return nil, errPlatform }
 func (*Ear) Local() netip.AddrPort { return netip.AddrPort{} }
 
 // Heard is not available on this system.
-func (*Ear) Heard() ([]netip.AddrPort, error) { return nil, errPlatform }
+func (*Ear) Heard(context.Context) (netip.AddrPort, error) { return netip.AddrPort{}, errPlatform }
+
+// Refuse is not available on this system.
+func (*Ear) Refuse() error { return errPlatform }
 
 // Close does nothing.
 func (*Ear) Close() error { return nil }

@@ -15,43 +15,7 @@ import (
 type dialBackSockets struct{}
 
 func (dialBackSockets) Ear(local netip.Addr) (rendezvous.Ear, error) {
-	e, err := rawsock.OpenEar(netip.AddrPortFrom(local, 0))
-	if err != nil {
-		return nil, err
-	}
-	return &ear{Ear: e}, nil
-}
-
-// ear keeps its port to itself after the hearing too.
-type ear struct {
-	*rawsock.Ear
-	guard *rawsock.Guard  // keeps the port silent
-	held  *rawsock.Socket // keeps the port, and lets the kernel refuse
-}
-
-// Shut replaces the listener. The guard stands before the ear closes, so that no
-// SYN in between is refused.
-func (e *ear) Shut(refuse bool) (err error) {
-	switch {
-	case e.guard != nil || e.held != nil:
-		return errors.New("the door is shut already")
-	case refuse:
-		e.held, err = rawsock.Open(e.Local(), rawsock.Options{})
-	default:
-		e.guard, err = rawsock.OpenGuard(e.Local())
-	}
-	return errors.Join(err, e.Ear.Close())
-}
-
-func (e *ear) Close() error {
-	var errs []error
-	if e.guard != nil {
-		errs = append(errs, e.guard.Close())
-	}
-	if e.held != nil {
-		errs = append(errs, e.held.Close())
-	}
-	return errors.Join(append(errs, e.Ear.Close())...)
+	return rawsock.OpenEar(netip.AddrPortFrom(local, 0))
 }
 
 // Dial makes one attempt. What stands is closed at once: that it stood is the

@@ -31,13 +31,28 @@ func (r *run) conclude() Report {
 	rep.Hairpinning = r.hairpinning(rep)
 	rep.PayloadRewritten = rewritten(r.ports.seen)
 	rep.Pooling = r.pooling()
-	if untranslated(rep) && rep.Filtering == nat.FilterEndpointIndependent {
-		rep.MappingSurvivesReset = nil // there is none
-	}
+	r.doubt(&rep)
 	r.foretell(&rep)
 	r.name(&rep)
 	rep.Elapsed = time.Since(r.began)
 	return rep
+}
+
+// doubt takes back what was found with a mapping that only a STUN server saw,
+// where it may have been another one towards the coordinator, or where the
+// connection to that server kept it open. And where all is let in without a
+// translator, there is no mapping to survive.
+func (r *run) doubt(rep *Report) {
+	open := rep.Filtering == nat.FilterEndpointIndependent
+	if err := r.crossing.unseen; err != nil && rep.Mapping != nat.EndpointIndependent {
+		rep.SimultaneousOpen, r.crossing.why = nil, err.Error()
+	}
+	if err := r.reset.unseen; err != nil && (rep.Mapping != nat.EndpointIndependent || open) {
+		rep.MappingSurvivesReset, r.reset.why = nil, err.Error()
+	}
+	if open && untranslated(*rep) {
+		rep.MappingSurvivesReset, r.reset.why = nil, ""
+	}
 }
 
 func untranslated(r Report) bool { return r.Translated != nil && !*r.Translated }
@@ -55,7 +70,7 @@ func (r *run) unsolicited(rep Report) nat.Unsolicited {
 			return u
 		}
 	}
-	if rep.Filtering == nat.FilterEndpointIndependent && !untranslated(rep) {
+	if rep.Filtering == nat.FilterEndpointIndependent && !untranslated(rep) && r.reset.unseen == nil {
 		return f.unsolicited(r.reset.after, r.cfg.Hold)
 	}
 	return nat.UnsolicitedUnknown

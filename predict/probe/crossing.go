@@ -10,14 +10,16 @@ import (
 
 // crossingResult is what became of a SYN that crossed ours.
 type crossingResult struct {
-	letIn *bool
-	why   string
+	letIn  *bool
+	unseen error // the mapping was that towards a STUN server
+	why    string
 }
 
 // resetResult is what a RST left of the hole that our SYN had made.
 type resetResult struct {
 	survives *bool
 	after    reply // what the next SYN met
+	unseen   error // the mapping was that towards a STUN server
 	why      string
 }
 
@@ -26,11 +28,11 @@ type resetResult struct {
 const slowest = 400 * time.Millisecond
 
 // testCrossing lets a SYN of the helper meet one of ours (RFC 5382 section
-// 4.2, REQ-2). First a SYN that the helper hears without answering tells it the
-// mapping towards it. Then we send another through the same mapping to its now
-// silent port, and it connects from there: all within the second in which the
-// kernel sends no other SYN, so that no SYN-ACK of the helper's can pass for a
-// SYN that was let in. Silence may be a loss, and is tried twice.
+// 4.2, REQ-2). First a SYN that the helper hears in silence tells it the mapping
+// towards it. Then we send another through the same mapping, and it connects
+// from the port to which that goes: all within the second in which the kernel
+// sends no other SYN, so that no SYN-ACK of the helper's can pass for a SYN that
+// was let in. Silence may be a loss, and is tried twice.
 func (r *run) testCrossing(ctx context.Context) {
 	if again := r.cross(ctx); again {
 		r.cross(ctx)
@@ -39,11 +41,12 @@ func (r *run) testCrossing(ctx context.Context) {
 
 func (r *run) cross(ctx context.Context) (again bool) {
 	c := &r.crossing
-	d, err := r.knock(ctx, r.anyPort(), false)
+	d, err := r.knock(ctx, r.anyPort())
 	if err != nil {
 		c.why = err.Error()
 		return false
 	}
+	c.unseen = d.unseen
 	a, err := r.start(d.local, d.remote)
 	if err != nil {
 		c.why = err.Error()
@@ -74,19 +77,21 @@ func (r *run) cross(ctx context.Context) (again bool) {
 	return false
 }
 
-// knocked is a door to which a SYN of ours has gone, and how the door saw it.
+// knocked is a door to which a SYN of ours has gone.
 type knocked struct {
 	door          Door
 	local, remote netip.AddrPort
 	seen          netip.AddrPort // our mapping towards the door
+	unseen        error          // why the helper did not see it, and it is that towards a STUN server
 	roundTrip     time.Duration  // to the helper, at most
 }
 
 var errNoHelper = errors.New("it takes a coordinator that dials back")
 
-// knock opens a door, lets it hear a SYN from local, and then makes it silent
-// or refusing.
-func (r *run) knock(ctx context.Context, local netip.AddrPort, refuse bool) (k knocked, err error) {
+// knock opens a door and sends a SYN to it from local, so that both sides know
+// the mapping. Where the helper sees no packets, a STUN server says what the
+// mapping is if it does not depend on the destination.
+func (r *run) knock(ctx context.Context, local netip.AddrPort) (k knocked, err error) {
 	if r.cfg.Back == nil {
 		return k, errNoHelper
 	}
@@ -101,12 +106,15 @@ func (r *run) knock(ctx context.Context, local netip.AddrPort, refuse bool) (k k
 		return k, err
 	}
 	k.local = a.Local()
-	k.seen, err = k.door.Watch(ctx)
+	k.seen, k.unseen = k.door.Watch(ctx)
 	a.Close() // in SYN-SENT, so that nothing leaves
-	if err != nil {
-		return k, err
+	if k.unseen == nil {
+		return k, nil
 	}
-	return k, k.door.Shut(ctx, refuse)
+	server, _ := r.serverAt(r.cfg.Back.Host())
+	held, err := r.observe(ctx, k.local, server)
+	k.seen = held.Reflexive
+	return k, err
 }
 
 // testReset lets a SYN of ours be answered by a reset, and then the helper
@@ -124,6 +132,7 @@ func (r *run) testReset(ctx context.Context, sent func()) {
 		t.why = err.Error()
 		return
 	}
+	t.unseen = k.unseen
 	t.after = r.reply(ctx, box, func() (Reached, error) { return k.door.Dial(ctx, k.seen, r.afterReset()) })
 	switch {
 	case !t.after.known:
@@ -141,7 +150,10 @@ func (r *run) provoke(ctx context.Context) (k knocked, box *inbox, reset bool, e
 	if box, err = r.openInbox(ctx, r.anyPort()); err != nil {
 		return k, nil, false, err
 	}
-	if k, err = r.knock(ctx, box.local(), true); err != nil {
+	if k, err = r.knock(ctx, box.local()); err != nil {
+		return k, box, false, err
+	}
+	if err = k.door.Refuse(ctx); err != nil {
 		return k, box, false, err
 	}
 	a, err := r.start(k.local, k.remote)

@@ -38,15 +38,14 @@ type DialBack interface {
 	DialElsewhere(ctx context.Context, to netip.AddrPort, wait time.Duration) (Reached, error)
 }
 
-// Door is a port of the helper. At first it hears SYNs without being heard.
+// Door is a port of the helper. What comes to it meets silence.
 type Door interface {
 	Port() uint16
 	// Watch waits up to a second for a SYN from this host's outside address,
-	// and says from where it came.
+	// and says from where it came. Not every helper may see packets.
 	Watch(ctx context.Context) (netip.AddrPort, error)
-	// Shut ends the hearing. From when it returns the port is silent, or answers
-	// SYNs with a reset.
-	Shut(ctx context.Context, refuse bool) error
+	// Refuse makes the port answer SYNs with a reset.
+	Refuse(ctx context.Context) error
 	// Dial connects from the door to a mapping.
 	Dial(ctx context.Context, to netip.AddrPort, wait time.Duration) (Reached, error)
 }

@@ -20,7 +20,8 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(binaryVariable) != "" {
+	if path := os.Getenv(binaryVariable); path != "" {
+		nodeProgram = path
 		netlabtest.Main(m)
 	}
 	os.Exit(withBinary())

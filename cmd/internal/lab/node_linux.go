@@ -19,6 +19,9 @@ import (
 // readyWithin is how long a server may take to say that it serves.
 const readyWithin = 10 * time.Second
 
+// nodeProgram is the file that the nodes run: this very one, unless this is a test.
+var nodeProgram = "/proc/self/exe"
+
 // process is one node's program: this same binary, run through its public
 // commands.
 type process struct {
@@ -49,7 +52,7 @@ func (n *Network) run(node string, cmd *exec.Cmd) error {
 
 func (n *Network) process(node string, args []string) *process {
 	p := &process{name: node + " (tcppunch " + strings.Join(args, " ") + ")", done: make(chan struct{})}
-	p.cmd = exec.Command("/proc/self/exe", args...)
+	p.cmd = exec.Command(nodeProgram, args...)
 	p.cmd.Args[0] = "tcppunch"
 	p.cmd.Env = cleanEnvironment(os.Environ())
 	p.cmd.Stderr = &p.stderr

@@ -15,21 +15,20 @@ import (
 // DialBackSockets is the socket layer with which a coordinator probes NATs. It
 // needs no privilege.
 type DialBackSockets interface {
-	// Ear listens at a fresh port without being heard.
+	// Ear listens at a fresh port in silence.
 	Ear(local netip.Addr) (Ear, error)
 	// Dial connects from exactly local (port 0: any), closes again, and says
 	// what the SYN met within wait.
 	Dial(ctx context.Context, local, to netip.AddrPort, wait time.Duration) (probe.Reached, error)
 }
 
-// Ear hears SYNs unheard.
+// Ear is a silent port.
 type Ear interface {
 	Local() netip.AddrPort
-	// Heard are the endpoints from which SYNs came that the system still
-	// remembers; as long as it does, no Dial from here to there is possible.
-	Heard() ([]netip.AddrPort, error)
-	// Shut ends the hearing: SYNs meet silence now, or a reset.
-	Shut(refuse bool) error
+	// Heard waits for the next SYN, and says from where it came.
+	Heard(ctx context.Context) (netip.AddrPort, error)
+	// Refuse makes the port answer SYNs with a reset.
+	Refuse() error
 	Close() error
 }
 
@@ -39,26 +38,23 @@ const (
 	maxDials   = 12               // of one connection, in all
 	maxPending = 8                // requests of one connection at work
 	maxWait    = 10 * time.Second // for what a SYN meets
-	watchTime  = time.Second
-	clearTime  = 4 * time.Second // SYNs are remembered for about a second
-	watchEvery = 10 * time.Millisecond
+	watchTime  = time.Second      // for a SYN to arrive
 )
 
 // probeRequest asks for one step of a probe.
 type probeRequest struct {
-	ID     uint32         `json:"id"` // of the request, chosen by the peer
-	Do     string         `json:"do"`
-	Door   uint32         `json:"door,omitempty"`    // watch, shut, dial: the ID of the request that opened it
-	To     netip.AddrPort `json:"to,omitzero"`       // dial: a mapping of this peer
-	Wait   time.Duration  `json:"wait_ns,omitempty"` // dial: for what the SYN meets
-	Refuse bool           `json:"refuse,omitempty"`  // shut: answer SYNs with a reset
+	ID   uint32         `json:"id"` // of the request, chosen by the peer
+	Do   string         `json:"do"`
+	Door uint32         `json:"door,omitempty"`    // watch, refuse, dial: the ID of the request that opened it
+	To   netip.AddrPort `json:"to,omitzero"`       // dial: a mapping of this peer
+	Wait time.Duration  `json:"wait_ns,omitempty"` // dial: for what the SYN meets
 }
 
 // The steps.
 const (
 	stepOpen      = "open"
 	stepWatch     = "watch"
-	stepShut      = "shut"
+	stepRefuse    = "refuse"
 	stepDial      = "dial"
 	stepElsewhere = "dial-elsewhere"
 )
@@ -151,8 +147,8 @@ func (b *dialBack) step(s *session, q probeRequest) (probeAnswer, error) {
 	switch q.Do {
 	case stepWatch:
 		return b.watch(s, d)
-	case stepShut:
-		return probeAnswer{}, b.shut(s, d, q.Refuse)
+	case stepRefuse:
+		return probeAnswer{}, d.ear.Refuse()
 	case stepDial:
 		b.mu.Lock()
 		seen := d.seen
@@ -189,49 +185,18 @@ func (b *dialBack) openDoor(s *session, q probeRequest) (probeAnswer, error) {
 // watch waits for a SYN from an address of the peer's, whatever its port: what
 // another host sends here is not the peer's business.
 func (b *dialBack) watch(s *session, d *door) (probeAnswer, error) {
-	var seen netip.AddrPort
-	err := b.poll(watchTime, func() (bool, error) {
-		list, err := d.ear.Heard()
-		i := slices.IndexFunc(list, s.coordinator.from(s))
-		if i >= 0 {
-			seen = list[i]
-		}
-		return i >= 0, err
-	})
-	if err != nil {
-		return probeAnswer{}, fmt.Errorf("no SYN arrived at port %d of the coordinator: %w", d.ear.Local().Port(), err)
-	}
-	b.mu.Lock()
-	d.seen = seen
-	b.mu.Unlock()
-	return probeAnswer{Seen: seen}, nil
-}
-
-// shut waits until the system has forgotten the peer's SYNs.
-func (b *dialBack) shut(s *session, d *door, refuse bool) error {
-	if err := d.ear.Shut(refuse); err != nil {
-		return err
-	}
-	return b.poll(clearTime, func() (bool, error) {
-		list, err := d.ear.Heard()
-		return !slices.ContainsFunc(list, s.coordinator.from(s)), err
-	})
-}
-
-// poll asks again and again, since nothing announces a SYN.
-func (b *dialBack) poll(within time.Duration, done func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(b.ctx, within)
+	ctx, cancel := context.WithTimeout(b.ctx, watchTime)
 	defer cancel()
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for {
-		if ok, err := done(); ok || err != nil {
-			return err
+	for known := s.coordinator.from(s); ; {
+		seen, err := d.ear.Heard(ctx)
+		if err != nil {
+			return probeAnswer{}, fmt.Errorf("the coordinator saw no SYN: %w", err)
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
+		if known(seen) {
+			b.mu.Lock()
+			d.seen = seen
+			b.mu.Unlock()
+			return probeAnswer{Seen: seen}, nil
 		}
 	}
 }

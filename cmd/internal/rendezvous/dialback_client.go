@@ -78,8 +78,8 @@ func (d clientDoor) Watch(ctx context.Context) (netip.AddrPort, error) {
 	return a.Seen, err
 }
 
-func (d clientDoor) Shut(ctx context.Context, refuse bool) error {
-	_, _, err := d.c.probe(ctx, probeRequest{Do: stepShut, Door: d.id, Refuse: refuse})
+func (d clientDoor) Refuse(ctx context.Context) error {
+	_, _, err := d.c.probe(ctx, probeRequest{Do: stepRefuse, Door: d.id})
 	return err
 }
 
