@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/pion/stun/v3"
@@ -113,13 +114,29 @@ func (r *run) observeAgain(ctx context.Context, server netip.AddrPort) {
 		return
 	}
 	first.Conn.Close()
-	second, err := r.observe(ctx, first.Local, server)
+	second, err := r.observeOnceFree(ctx, first.Local, server)
 	if err != nil {
 		p.why = err.Error()
 		return
 	}
 	p.seen = append(p.seen, second)
 	p.repeated = new(second.Reflexive != first.Reflexive)
+}
+
+// observeOnceFree observes a pair of endpoints as soon as the kernel has
+// forgotten its former connection: when the other end has acknowledged our FIN.
+// Until then it sends nothing.
+func (r *run) observeOnceFree(ctx context.Context, local, server netip.AddrPort) (Held, error) {
+	const every, tries = 10 * time.Millisecond, 80
+	var h Held
+	err := error(syscall.EADDRNOTAVAIL)
+	for i := 0; i < tries && errors.Is(err, syscall.EADDRNOTAVAIL) && ctx.Err() == nil; i++ {
+		pause(ctx, every)
+		if h, err = r.observe(ctx, local, server); errors.Is(err, syscall.EADDRNOTAVAIL) {
+			r.count.Add(-1)
+		}
+	}
+	return h, err
 }
 
 // share is how many requests a connection to our server may carry.
