@@ -25,6 +25,7 @@ var documented = map[string][]string{
 	"../captures":           nil,
 	"../timing":             {"Estimate", "Server"},
 	"../predict":            {"Observation", "Behavior", "Ports", "PortProbability", "Model", "Parameters", "Width", "Traffic", "Plan", "Side"},
+	"../predict/probe":      {"Report", "Unknown", "Failure", "Prospect"},
 	"../cmd/internal/punch": nil,
 	"../cmd/internal/lab": {"Document", "Trial", "Summary", "Quantiles", "Mapping", "Profile", "Check", "Matrix", "MatrixCell", "MatrixSummary", "Weighted",
 		"BenchDocument", "BenchMachine", "BenchCondition", "BenchResult", "Percentiles", "BurstConfig", "BurstDocument", "BurstTimes",
