@@ -11,8 +11,8 @@ import (
 // flowFilter compiles the filter of TapConfig.Host and Ports for packets whose
 // IP header starts at byte 14 after an Ethernet header, or at byte 0.
 func flowFilter(host netip.Addr, ports []uint16, ethernet bool, snapLen int) ([]bpf.RawInstruction, error) {
-	if len(ports) > maxPorts {
-		return nil, fmt.Errorf("filter %d ports: at most %d", len(ports), maxPorts)
+	if len(ports) > MaxPorts {
+		return nil, fmt.Errorf("filter %d ports: at most %d", len(ports), MaxPorts)
 	}
 	var p program
 	base := p.family(ethernet)
@@ -27,8 +27,8 @@ func flowFilter(host netip.Addr, ports []uint16, ethernet bool, snapLen int) ([]
 	return p.assemble()
 }
 
-// maxPorts keeps every branch of the filter within reach.
-const maxPorts = 32
+// MaxPorts is how many ports TapConfig takes. It keeps every branch of the filter within reach.
+const MaxPorts = 32
 
 // acceptAll lets every packet through, cut to snapLen.
 func acceptAll(snapLen int) []bpf.RawInstruction {
@@ -84,7 +84,7 @@ func (p *program) assemble() ([]bpf.RawInstruction, error) {
 }
 
 // skip counts the instructions between a branch and a mark. A branch can skip
-// 255, and with maxPorts ports no program here is as long.
+// 255, and with MaxPorts ports no program here is as long.
 func (p *program) skip(at int, mark string) uint8 {
 	if mark == "" {
 		return 0

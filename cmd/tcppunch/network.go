@@ -40,6 +40,10 @@ func socketOptions(o punch.SocketOptions) rawsock.Options {
 	return rawsock.Options{TTL: o.TTL, MinTTL: o.MinTTL, SynCount: o.SYNCount}
 }
 
+func (network) Listen(local netip.AddrPort) (net.Listener, error) {
+	return rawsock.Listen(context.Background(), local)
+}
+
 func (network) Launchpad(lead time.Duration) punch.Launchpad {
 	return launchpad{rawsock.NewLaunchpad(rawsock.LaunchConfig{Lead: lead})}
 }
@@ -67,7 +71,7 @@ func (l launchpad) Glance() timing.Instant { return timing.Instant(l.Launchpad.G
 
 // Tap captures the headers of the meeting's own flow, on the interface that
 // holds its addresses.
-func (n network) Tap(local []netip.AddrPort) (punch.Tap, error) {
+func (n network) Tap(local []netip.AddrPort, peer []netip.Addr) (punch.Tap, error) {
 	if !n.capture {
 		return nil, errors.New("switched off")
 	}
@@ -75,7 +79,11 @@ func (n network) Tap(local []netip.AddrPort) (punch.Tap, error) {
 	if err != nil {
 		return nil, err
 	}
-	tap, err := rawsock.OpenTap(rawsock.TapConfig{Interface: name, Ports: portsOf(local)})
+	config := rawsock.TapConfig{Interface: name, Ports: portsOf(local)}
+	if len(config.Ports) > rawsock.MaxPorts && len(peer) == 1 {
+		config.Host, config.Ports = peer[0], nil // a volley has more ports than a filter
+	}
+	tap, err := rawsock.OpenTap(config)
 	if err != nil {
 		return nil, err
 	}

@@ -193,7 +193,7 @@ type meetDocument struct {
 	EstablishedAfter   *int64      `json:"established_after_ns"`
 	AuthenticatedAfter *int64      `json:"authenticated_after_ns"`
 	SYNs               *int64      `json:"syns_on_wire"`
-	Predicted          *float64    `json:"probability"`
+	Predicted          *float64    `json:"predicted_probability"`
 	Clock              *clockState `json:"clock"`
 	Error              *meetError  `json:"error"`
 }

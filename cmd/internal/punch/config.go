@@ -22,8 +22,11 @@ type Network interface {
 	// Launchpad prepares the calling goroutine's thread for instants. It spins
 	// for lead before each.
 	Launchpad(lead time.Duration) Launchpad
-	// Tap captures the TCP and ICMP packets of a local port from now on.
-	Tap(local []netip.AddrPort) (Tap, error)
+	// Listen takes connections at a port that other sockets share.
+	Listen(local netip.AddrPort) (net.Listener, error)
+	// Tap captures the TCP and ICMP packets between local ports and the peer's
+	// addresses from now on.
+	Tap(local []netip.AddrPort, peer []netip.Addr) (Tap, error)
 }
 
 // SocketOptions are what a punch asks of its sockets. Zero is the default.

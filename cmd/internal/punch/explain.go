@@ -15,11 +15,20 @@ import (
 // nominated connection, or the cause why there is none.
 func (m *meeting) explain(p plan, runners []*runner, won *nominated) (net.Conn, error) {
 	m.shown = m.judge(runners, won)
-	m.measureLaunch(p, runners)
+	if m.measureLaunch(p, runners) && m.capture.Dropped == 0 {
+		m.report.SYNsOnWire = len(m.capturedSYNs(runners))
+	}
 	if won == nil {
+		m.rounds(runners, 0)
 		cause, text := m.cause(runners)
 		return nil, &failed{cause, text}
 	}
+	m.rounds(runners, won.runner.round)
+	return m.established(p, won), nil
+}
+
+// established writes down what the nominated connection is.
+func (m *meeting) established(p plan, won *nominated) net.Conn {
 	local, remote := won.runner.socket.Local(), won.runner.remote
 	r := &m.report
 	r.Established, r.RTT = true, won.rtt
@@ -28,9 +37,8 @@ func (m *meeting) explain(p plan, runners []*runner, won *nominated) (net.Conn, 
 	r.AuthenticatedAfter = pointer(won.at.Sub(p.at))
 	r.Explanation = fmt.Sprintf("connected %s after the instant with %d SYNs, authenticated after %s",
 		r.EstablishedAfter.Round(10*time.Microsecond), r.SYNsOnWire, r.AuthenticatedAfter.Round(10*time.Microsecond))
-	m.rounds(won.runner.round)
 	m.trace(Explain, "%s", r.Explanation)
-	return won.conn, nil
+	return won.conn
 }
 
 // strategies are the rounds' names, from round 1.
@@ -38,12 +46,17 @@ var strategies = []string{"simopen", "low-ttl"}
 
 // rounds lists the rounds that sent anything. won is the number of the one
 // that connected, or 0.
-func (m *meeting) rounds(won int) {
+func (m *meeting) rounds(runners []*runner, won int) {
 	for i, name := range strategies {
 		round := Round{Strategy: name, Outcome: "failed"}
 		for _, a := range m.report.Attempts {
 			if a.Round == i+1 {
 				round.Attempts++
+			}
+		}
+		for _, r := range runners {
+			if r.round == i+1 {
+				round.SYNs += r.sent
 			}
 		}
 		if won == i+1 {
@@ -97,18 +110,19 @@ func crossing(v captures.Verdict) *bool {
 }
 
 // measureLaunch reads from the capture when the first SYN left, by the
-// kernel's stamps, and how many did.
-func (m *meeting) measureLaunch(p plan, runners []*runner) {
+// kernel's stamps; where it cannot, it takes the time of the call.
+func (m *meeting) measureLaunch(p plan, runners []*runner) (captured bool) {
 	if syns := m.capturedSYNs(runners); len(syns) > 0 && m.cfg.Clock.Check().Step == 0 {
 		m.report.LaunchError, m.report.LaunchFrom = pointer(syns[0].Sub(wallAt(p.at))), pointer("capture")
-		if m.capture.Dropped == 0 {
-			m.report.SYNsOnWire = len(syns)
+		return true
+	}
+	for _, a := range m.report.Attempts {
+		if a.Round == runners[0].round {
+			m.report.LaunchError, m.report.LaunchFrom = pointer(a.Called), pointer("call")
+			break
 		}
-		return
 	}
-	if len(m.report.Attempts) > 0 {
-		m.report.LaunchError, m.report.LaunchFrom = pointer(m.report.Attempts[0].Called), pointer("call")
-	}
+	return false
 }
 
 // capturedSYNs lists when this side's SYNs left, by the system's real-time
@@ -159,7 +173,6 @@ const tooLate = 20 * time.Millisecond
 // cause is the likeliest reason that this peer can tell by itself. Whose NAT it
 // was is known only where the packets show it.
 func (m *meeting) cause(runners []*runner) (Cause, string) {
-	m.rounds(0)
 	for _, r := range runners {
 		if r.unproven {
 			return AuthFailed, fmt.Sprintf("TCP stood to %s, but %v", r.remote, r.failure)

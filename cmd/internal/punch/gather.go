@@ -7,12 +7,10 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"tcppunch/cmd/internal/rendezvous"
 	"tcppunch/predict"
-	"tcppunch/predict/probe"
 )
 
 // observeTimeout is how long the STUN servers may take: three retransmissions
@@ -34,7 +32,7 @@ func (m *meeting) gather(ctx context.Context) ([]rendezvous.Candidate, error) {
 		if len(family) == 0 {
 			continue
 		}
-		found, err := m.observe(ctx, family)
+		found, err := m.explore(ctx, family)
 		if err != nil {
 			problems = append(problems, err)
 			continue
@@ -60,55 +58,46 @@ func (m *meeting) stunServers(ctx context.Context) []netip.AddrPort {
 	return list
 }
 
-// observe asks the STUN servers of one family from the port of the punch and,
-// at the same time, from the spare port where there may be a second round.
-func (m *meeting) observe(ctx context.Context, servers []netip.AddrPort) ([]rendezvous.Candidate, error) {
+// explore asks the STUN servers of one family from the port of the punch and
+// from the spare port where there may be a second round. Where the NAT maps by
+// destination it asks more.
+func (m *meeting) explore(ctx context.Context, servers []netip.AddrPort) ([]rendezvous.Candidate, error) {
 	host, err := sourceAddress(servers[0])
 	if err != nil {
 		return nil, err
 	}
-	ports := make([]mapped, 1, 2)
+	ports := make([]netip.AddrPort, 1, 2)
 	if m.cfg.Escalate {
 		ports = ports[:2]
 	}
-	var all sync.WaitGroup
+	s := &sounding{host: host, servers: servers}
+	var first []sound
 	for i := range ports {
-		local, err := m.claimPort(host, i)
-		if err != nil {
+		if ports[i], err = m.claimPort(host, i); err != nil {
 			return nil, err
 		}
-		all.Go(func() {
-			ports[i].local = local
-			ports[i].held, ports[i].err = probe.ObserveAll(ctx, m.cfg.Network, local, servers, m.welcome.Token)
-		})
+		for _, server := range servers {
+			first = append(first, sound{ports[i], server})
+		}
 	}
-	all.Wait()
-	for _, p := range ports {
-		m.held = append(m.held, p.held...)
+	err = m.sound(ctx, s, pace, first)
+	if len(s.of(ports[0])) == 0 {
+		return nil, err
 	}
-	if len(ports[0].held) == 0 {
-		return nil, ports[0].err
+	if moves(predict.Classify(s.seen)) && m.mayForecast() {
+		m.deepen(ctx, s)
 	}
-	list := m.candidates(ports[0].local, ports[0].seen())
-	if len(ports) > 1 && len(ports[1].held) > 0 {
-		list = append(list, spareCandidate(ports[1].seen()))
+	m.soundings = append(m.soundings, s)
+	list := m.candidates(ports[0], s)
+	if spare := s.of(ports[len(ports)-1]); len(ports) > 1 && len(spare) > 0 {
+		list = append(list, spareCandidate(spare))
 	}
 	return list, nil
 }
 
-// mapped is one local port as the STUN servers saw it.
-type mapped struct {
-	local netip.AddrPort
-	held  []probe.Held
-	err   error
-}
-
-func (p mapped) seen() []predict.Observation {
-	var list []predict.Observation
-	for _, h := range p.held {
-		list = append(list, h.Observation)
-	}
-	return list
+// mayForecast: this peer's coordinator exchanges forecasts.
+func (m *meeting) mayForecast() bool {
+	return !m.overUDP() && slices.Contains(m.welcome.Features, rendezvous.FeatureForecast)
 }
 
 // sourceAddress is the address from which this host would send to remote. The
@@ -150,7 +139,11 @@ func (m *meeting) local(host netip.Addr, spare bool) netip.AddrPort {
 
 // candidates are the predicted outside address and, where both peers sit
 // behind one address, the host's own.
-func (m *meeting) candidates(local netip.AddrPort, seen []predict.Observation) []rendezvous.Candidate {
+func (m *meeting) candidates(local netip.AddrPort, s *sounding) []rendezvous.Candidate {
+	seen := s.of(local)
+	if moves(predict.Classify(s.seen)) {
+		seen = s.seen // any port tells about the next one
+	}
 	behavior := predict.Classify(seen)
 	if m.report.NAT == nil || local.Addr().Is4() {
 		m.report.NAT = &NAT{Behavior: behavior, Observations: seen}

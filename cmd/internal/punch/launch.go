@@ -111,7 +111,9 @@ func (m *meeting) firstAndRace(ctx context.Context, p plan, runners []*runner) (
 	}
 	m.glance(pad, first)
 	won := make(chan *nominated, 1)
-	go func() { won <- m.race(ctx, p, runners) }()
+	go func() {
+		won <- m.race(ctx, p, len(runners), func(ctx context.Context) <-chan *runner { return m.followAll(ctx, p, runners) })
+	}()
 	if err := pad.Close(); err != nil {
 		m.trace(Launch, "the thread was not given back as it was: %v", err)
 	}
@@ -189,10 +191,14 @@ func (m *meeting) open(p plan) ([]*runner, error) {
 // openTap starts the capture. A meeting goes on without one.
 func (m *meeting) openTap(runners []*runner) Tap {
 	var local []netip.AddrPort
+	var peer []netip.Addr
 	for _, r := range runners {
 		local = append(local, r.socket.Local())
+		if a := r.remote.Addr(); !slices.Contains(peer, a) {
+			peer = append(peer, a)
+		}
 	}
-	tap, err := m.cfg.Network.Tap(local)
+	tap, err := m.cfg.Network.Tap(local, peer)
 	if err != nil {
 		m.trace(Launch, "nothing is captured: %v", err)
 		return nil

@@ -50,12 +50,14 @@ type meeting struct {
 	welcome  rendezvous.Welcome
 	presence rendezvous.Presence
 
-	anchors  [2]Socket    // keep the port of the punch and the spare one ours
-	held     []probe.Held // STUN connections, which keep the mappings alive
-	stands   atomic.Bool  // TCP stands on one of the sockets
-	datagram *net.UDPConn // the socket of a meeting over UDP; nil over TCP
-	capture  *Capture
-	shown    *captures.Handshake
+	anchors   [2]Socket    // keep the port of the punch and the spare one ours
+	fresh     []Socket     // and those of further probes
+	held      []probe.Held // STUN connections, which keep the mappings alive
+	soundings []*sounding  // of each address family
+	stands    atomic.Bool  // TCP stands on one of the sockets
+	datagram  *net.UDPConn // the socket of a meeting over UDP; nil over TCP
+	capture   *Capture
+	shown     *captures.Handshake
 }
 
 // Meet carries out a meeting through a coordinator. The error is for what
@@ -91,7 +93,17 @@ func (m *meeting) run(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan, err := m.agree(ctx, offer)
+	schedule, attested, err := m.agree(ctx, offer)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.promising(schedule); err != nil {
+		return nil, err
+	}
+	if schedule.Volleys {
+		return m.volleys(ctx, schedule, attested)
+	}
+	plan, err := m.plan(schedule, attested)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +121,7 @@ func (m *meeting) close() {
 	for _, h := range m.held {
 		h.Conn.Close()
 	}
-	for _, a := range m.anchors {
+	for _, a := range append(m.fresh, m.anchors[:]...) {
 		if a != nil {
 			a.Close()
 		}
@@ -199,7 +211,7 @@ func (m *meeting) prepare(ctx context.Context) (rendezvous.Offer, error) {
 	}
 	return rendezvous.Offer{
 		Version: rendezvous.OfferVersion, Wish: m.cfg.Wish, Candidates: candidates,
-		Sources: sources, Budget: m.cfg.Budget, MinTTL: m.cfg.MinTTL, Transport: m.cfg.Transport,
+		Sources: sources, Budget: m.cfg.Budget, MinTTL: m.cfg.MinTTL, Transport: m.cfg.Transport, Forecast: m.mayForecast(),
 	}, nil
 }
 
@@ -289,32 +301,34 @@ func (m *meeting) offsets(e timing.Estimate) []rendezvous.SourceOffset {
 	return list
 }
 
-// agree exchanges the offers and computes the schedule that both share.
-func (m *meeting) agree(ctx context.Context, own rendezvous.Offer) (plan, error) {
+// agree exchanges the offers and computes the schedule that both share. With it
+// come the addresses at which the coordinator has seen the peer.
+func (m *meeting) agree(ctx context.Context, own rendezvous.Offer) (rendezvous.Schedule, []netip.AddrPort, error) {
+	none := rendezvous.Schedule{}
 	signed, err := own.Sign(m.cfg.Identity.Key, m.presence.Key, m.presence.Session)
 	if err != nil {
-		return plan{}, err
+		return none, nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(m.patience(), m.cfg.Wish.After)+early)
 	defer cancel()
 	agreed, err := m.client.Exchange(ctx, signed)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return plan{}, &failed{PeerLate, fmt.Sprintf("%s made no offer in time", m.cfg.Peer)}
+		return none, nil, &failed{PeerLate, fmt.Sprintf("%s made no offer in time", m.cfg.Peer)}
 	}
 	if err != nil {
-		return plan{}, m.coordinatorFailed(err)
+		return none, nil, m.coordinatorFailed(err)
 	}
 	theirs, err := agreed.Offer.Open(m.presence.Key, m.cfg.Identity.ID(), m.presence.Session)
 	if err != nil {
-		return plan{}, &failed{AuthFailed, fmt.Sprintf("the offer of %s is not valid: %v", m.cfg.Peer, err)}
+		return none, nil, &failed{AuthFailed, fmt.Sprintf("the offer of %s is not valid: %v", m.cfg.Peer, err)}
 	}
 	m.peerNAT(theirs)
 	terms := rendezvous.Terms{Present: m.presence.At, Agreed: agreed.At}
 	schedule, err := rendezvous.Agree(rendezvous.Party{Key: m.cfg.Identity.ID(), Offer: own}, rendezvous.Party{Key: m.presence.Key, Offer: theirs}, terms)
 	if err != nil {
-		return plan{}, unschedulable(err)
+		return none, nil, unschedulable(err)
 	}
-	return m.plan(schedule, agreed.Attested)
+	return schedule, agreed.Attested, nil
 }
 
 func unschedulable(err error) error {
@@ -332,30 +346,54 @@ func unschedulable(err error) error {
 // hopeless is the probability below which no SYN is spent.
 const hopeless = 0.01
 
-// plan turns the schedule into what this side does, within the policy.
-func (m *meeting) plan(s rendezvous.Schedule, attested []netip.AddrPort) (plan, error) {
+// promising ends a meeting without a SYN where the ports cannot be foretold.
+func (m *meeting) promising(s rendezvous.Schedule) error {
 	own := m.cfg.Identity.ID()
 	m.report.At, m.report.Probability = pointer(s.At.UTC()), s.Expected
 	m.report.Skew, m.report.SkewBound, m.report.SkewUncertainty = s.PeerClock(own), s.Bound, s.Uncertain
 	m.report.TimeSources = append(m.report.TimeSources, s.Sources...)
+	m.trace(Agree, "instant %s by %s", s.At.UTC().Format(time.RFC3339Nano), timescale(s.Sources))
+	if p := s.Expected; p != nil && *p < hopeless && !m.overUDP() {
+		return &failed{Infeasible, infeasible(s.Budget, *p)}
+	}
+	return nil
+}
+
+func infeasible(budget int, probability float64) string {
+	return fmt.Sprintf("neither side's ports can be foretold well enough: %d SYNs would meet with a probability of %.2g, so none was sent; only a relay can help", budget, probability)
+}
+
+// admit drops the pairs that policy forbids to dial.
+func (m *meeting) admit(pairs []rendezvous.Pair, attested []netip.AddrPort) ([]rendezvous.Pair, error) {
 	policy := rendezvous.Policy{Coordinator: m.client.Remote().Addr(), OnLink: m.cfg.OnLink}
-	pairs, refusals := rendezvous.Attest(s.For(own), attested, policy)
+	allowed, refusals := rendezvous.Attest(pairs, attested, policy)
 	for _, r := range refusals {
 		m.report.Refusals = append(m.report.Refusals, r.Error())
 	}
-	if len(pairs) == 0 {
-		return plan{}, &failed{Refused, "policy refused every address of the peer: " + m.report.Refusals[0]}
+	if len(allowed) == 0 {
+		return nil, &failed{Refused, "policy refused every address of the peer: " + m.report.Refusals[0]}
 	}
-	if p := s.Expected; p != nil && *p < hopeless && !m.overUDP() {
-		return plan{}, &failed{Infeasible, fmt.Sprintf("the ports cannot be predicted well enough: one SYN each meets with p = %.2g, so none was sent", *p)}
+	return allowed, nil
+}
+
+// plan turns the schedule into what this side does, within the policy.
+func (m *meeting) plan(s rendezvous.Schedule, attested []netip.AddrPort) (plan, error) {
+	pairs, err := m.admit(s.For(m.cfg.Identity.ID()), attested)
+	if err != nil {
+		return plan{}, err
 	}
-	m.trace(Agree, "instant %s by %s", s.At.UTC().Format(time.RFC3339Nano), timescale(s.Sources))
+	return m.planAt(s, s.At, pairs), nil
+}
+
+// planAt is the plan for an instant on the schedule's timescale.
+func (m *meeting) planAt(s rendezvous.Schedule, at time.Time, pairs []rendezvous.Pair) plan {
+	own := m.cfg.Identity.ID()
 	return plan{
-		at:     m.cfg.Clock.Instant(s.At.Add(-s.Offset(own))),
+		at:     m.cfg.Clock.Instant(at.Add(-s.Offset(own))),
 		pairs:  pairs,
 		client: s.Client == own, peerKey: m.presence.Key, minTTL: s.MinTTL,
 		sweeps: s.Client == own, bound: orZero(s.Bound), likely: orZero(s.Uncertain), delay: s.Delay,
-	}, nil
+	}
 }
 
 func timescale(sources []string) string {

@@ -31,19 +31,19 @@ type nominated struct {
 	at     timing.Instant
 }
 
-// race lets the runners run, authenticates what stands, and returns the
-// nominated socket, or nil. The TLS client nominates: it authenticates one
+// race authenticates what stands of the at most so many connections that follow
+// hands over, and returns the nominated one, or nil. The TLS client nominates: it authenticates one
 // socket at a time, in the order in which they stand; the server answers on
 // all of them.
-func (m *meeting) race(ctx context.Context, p plan, runners []*runner) *nominated {
+func (m *meeting) race(ctx context.Context, p plan, most int, follow func(context.Context) <-chan *runner) *nominated {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
 	defer cancel()
-	won := make(chan *nominated, len(runners))
+	won := make(chan *nominated, most)
 	var all sync.WaitGroup
 	all.Go(func() {
 		var servers sync.WaitGroup
 		defer servers.Wait()
-		for r := range m.followAll(ctx, p, runners) {
+		for r := range follow(ctx) {
 			if !p.client {
 				servers.Go(func() { m.authenticate(ctx, p, r, won) })
 				continue
@@ -66,6 +66,7 @@ func (m *meeting) race(ctx context.Context, p plan, runners []*runner) *nominate
 // authenticate carries out the mutual TLS exchange on a socket that stands.
 func (m *meeting) authenticate(ctx context.Context, p plan, r *runner, won chan<- *nominated) {
 	if ctx.Err() != nil {
+		r.socket.Close()
 		return
 	}
 	raw, err := r.socket.Conn()

@@ -74,7 +74,9 @@ type Report struct {
 	RTT                *time.Duration `json:"rtt_ns"`                 // on the punched socket, the least seen in its handshake
 	SYNsCalled         int            `json:"syns_called"`            // connect() calls
 	SYNsOnWire         int            `json:"syns_on_wire"`           // SYNs that left, the kernel's retransmissions included
-	Probability        *float64       `json:"probability"`            // that the aimed ports meet, computed before the launch
+	SYNsProbing        int            `json:"syns_probing"`           // STUN connections; not part of the budget
+	Probability        *float64       `json:"predicted_probability"`  // that the ports meet, computed before the launch
+	PredictionGap      *time.Duration `json:"prediction_gap_ns"`      // last observation of the ports that were foretold until the last round; nil where none were
 
 	Rounds   []Round          `json:"rounds"`
 	Attempts []Attempt        `json:"attempts"`
@@ -92,9 +94,15 @@ type NAT struct {
 
 // Round is one strategy carried out.
 type Round struct {
-	Strategy string `json:"strategy"` // simopen or low-ttl
+	Strategy string `json:"strategy"` // simopen, low-ttl, knock, or the method of a plan
 	Attempts int    `json:"attempts"`
 	Outcome  string `json:"outcome"` // established, failed, or abandoned for another round's success
+
+	At          *time.Time     `json:"at"`                    // the common instant of the round
+	SYNs        int            `json:"syns"`                  // of this side that left, retransmissions included
+	PeerSYNs    *int           `json:"peer_syns"`             // what the plan lets the peer send
+	Probability *float64       `json:"predicted_probability"` // of the plan
+	Gap         *time.Duration `json:"prediction_gap_ns"`     // last observation of the ports that were foretold until the instant
 }
 
 // Attempt is one connect() and what became of it. Times are measured from the

@@ -44,7 +44,7 @@ func (m *meeting) gatherUDP(ctx context.Context, servers []netip.AddrPort) ([]re
 	if len(seen) == 0 {
 		return nil, fmt.Errorf("learn this host's outside address: %w", err)
 	}
-	return m.candidates(local, seen), nil
+	return m.candidates(local, &sounding{host: host, servers: servers, seen: seen}), nil
 }
 
 func unmapped(a netip.AddrPort) netip.AddrPort {

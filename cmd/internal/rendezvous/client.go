@@ -283,6 +283,21 @@ func (c *Client) Exchange(ctx context.Context, o SignedOffer) (Agreed, error) {
 	return *m.Agreed, nil
 }
 
+// Foretell sends this peer's forecast of a round and waits for the other's.
+func (c *Client) Foretell(ctx context.Context, f SignedForecast) (Foretold, error) {
+	if err := c.send(ctx, message{Forecast: &f}); err != nil {
+		return Foretold{}, err
+	}
+	m, err := c.next(ctx)
+	if err != nil {
+		return Foretold{}, err
+	}
+	if m.Forecasts == nil {
+		return Foretold{}, errOutOfTurn
+	}
+	return *m.Forecasts, nil
+}
+
 var errOutOfTurn = &Error{KindBadRequest, "the coordinator answered out of turn"}
 
 // next is the next message that is not about time. It keeps the connection

@@ -27,6 +27,7 @@ const (
 	maxNames         = 65_536
 	maxReflexive     = 64 // addresses remembered of one peer
 	maxName          = 64 // bytes
+	maxForecasts     = 16 // of one meeting
 	sendQueue        = 32 // messages a slow reader may leave unread
 )
 
@@ -180,7 +181,7 @@ func (c *Coordinator) admit(s *session) error {
 func (c *Coordinator) welcome(s *session) {
 	s.token = newToken()
 	c.token[s.token] = s
-	s.push(message{Welcome: &Welcome{Observed: s.observed, Token: s.token, STUN: c.cfg.STUN, NTP: c.cfg.NTP}})
+	s.push(message{Welcome: &Welcome{Observed: s.observed, Token: s.token, STUN: c.cfg.STUN, NTP: c.cfg.NTP, Features: []string{FeatureForecast}}})
 }
 
 func (c *Coordinator) expire(now time.Time) {
@@ -201,8 +202,8 @@ func (c *Coordinator) leave(s *session) {
 	}
 	if p := s.partner; p != nil {
 		s.partner, p.partner = nil, nil
-		if !s.agreed {
-			p.push(message{Error: &Error{KindPeerLeft, fmt.Sprintf("%q left before the schedule was agreed", s.name)}})
+		if !s.agreed || p.forecast != nil {
+			p.push(message{Error: &Error{KindPeerLeft, fmt.Sprintf("%q left before the instant was agreed", s.name)}})
 		}
 	}
 }
@@ -278,6 +279,30 @@ func (c *Coordinator) offer(s *session, o SignedOffer) error {
 	s.agreed, p.agreed = true, true
 	s.push(message{Agreed: &Agreed{Offer: *p.offer, Attested: p.reflexive, At: at}})
 	p.push(message{Agreed: &Agreed{Offer: *s.offer, Attested: s.reflexive, At: at}})
+	return nil
+}
+
+// forecast keeps one half of a round's plan, and hands both over once both are
+// here.
+func (c *Coordinator) forecast(s *session, f SignedForecast) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := s.partner
+	switch {
+	case !s.agreed || s.forecast != nil || s.forecasts >= maxForecasts:
+		return &Error{KindBadRequest, "there is no agreement to make a forecast for"}
+	case p == nil:
+		return &Error{KindPeerLeft, "the peer has left"}
+	}
+	s.forecast = &f
+	s.forecasts++
+	if p.forecast == nil {
+		return nil
+	}
+	at := c.cfg.Now().UTC()
+	s.push(message{Forecasts: &Foretold{Forecast: *p.forecast, Attested: p.reflexive, At: at}})
+	p.push(message{Forecasts: &Foretold{Forecast: *s.forecast, Attested: s.reflexive, At: at}})
+	s.forecast, p.forecast = nil, nil
 	return nil
 }
 

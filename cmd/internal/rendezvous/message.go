@@ -19,6 +19,9 @@ type message struct {
 	Probe    *probeRequest `json:"probe,omitempty"`    // peer → coordinator
 	Probed   *probeAnswer  `json:"probed,omitempty"`   // coordinator → peer
 	Error    *Error        `json:"error,omitempty"`    // coordinator → peer
+
+	Forecast  *SignedForecast `json:"forecast,omitempty"`  // peer → coordinator
+	Forecasts *Foretold       `json:"forecasts,omitempty"` // coordinator → peer
 }
 
 // register claims a name for the key that the connection proved. A guest
@@ -34,6 +37,7 @@ type Welcome struct {
 	Token    string         `json:"token"`    // USERNAME of the peer's STUN requests: ties an observation to the peer
 	STUN     []string       `json:"stun"`     // HOST:PORT of the STUN servers; an empty host is the coordinator's own
 	NTP      []string       `json:"ntp"`      // NTP servers that both peers should ask
+	Features []string       `json:"features"` // what this coordinator does beyond the first version: FeatureForecast
 }
 
 // timeExchange carries the four timestamps of RFC 5905 over the coordinator's
@@ -69,6 +73,16 @@ type Agreed struct {
 	Offer    SignedOffer      `json:"offer"`
 	Attested []netip.AddrPort `json:"attested"` // addresses at which the coordinator has seen the other peer's completed connections
 	At       time.Time        `json:"at"`       // coordinator's clock when it held both offers; the same for both peers
+}
+
+// FeatureForecast is the word in Welcome.Features for the exchange of forecasts.
+const FeatureForecast = "forecast"
+
+// Foretold carries the other peer's forecast of one round.
+type Foretold struct {
+	Forecast SignedForecast   `json:"forecast"`
+	Attested []netip.AddrPort `json:"attested"` // as in Agreed, by now
+	At       time.Time        `json:"at"`       // coordinator's clock when it held both forecasts; the same for both peers
 }
 
 // ErrorKind is a stable word for what the coordinator refuses.

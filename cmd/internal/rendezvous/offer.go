@@ -58,6 +58,7 @@ type Offer struct {
 	Budget     int            `json:"budget"`              // SYNs this peer consents to send, retransmissions included
 	MinTTL     bool           `json:"min_ttl"`             // this host can ignore segments by their TTL (IP_MINTTL)
 	Transport  Transport      `json:"transport,omitempty"` // what the candidates are ports of; absent: TCP
+	Forecast   bool           `json:"forecast,omitempty"`  // this peer and its coordinator exchange forecasts
 }
 
 // SignedOffer is an offer as it travels. The signature covers who it is for
@@ -67,33 +68,47 @@ type SignedOffer struct {
 	Signature []byte `json:"signature"`
 }
 
-// ErrSignature means that an offer was not made by the key that it claims.
-var ErrSignature = errors.New("the offer's signature does not match the peer's key")
+// ErrSignature means that an offer or a forecast was not made by the key that
+// it claims.
+var ErrSignature = errors.New("the signature does not match the peer's key")
 
 // Sign makes an offer for one peer and one introduction.
-func (o Offer) Sign(key ed25519.PrivateKey, peer KeyID, session string) (SignedOffer, error) {
-	payload, err := json.Marshal(o)
-	if err != nil {
-		return SignedOffer{}, fmt.Errorf("encode offer: %w", err)
-	}
-	return SignedOffer{Payload: payload, Signature: ed25519.Sign(key, signedBytes(payload, peer, session))}, nil
+func (o Offer) Sign(key ed25519.PrivateKey, peer KeyID, session string) (s SignedOffer, err error) {
+	s.Payload, s.Signature, err = sign(o, "offer", key, peer, session)
+	return s, err
 }
 
 // Open checks an offer that maker is said to have signed for recipient.
-func (s SignedOffer) Open(maker, recipient KeyID, session string) (Offer, error) {
-	key := maker.PublicKey()
-	if key == nil || !ed25519.Verify(key, signedBytes(s.Payload, recipient, session), s.Signature) {
-		return Offer{}, ErrSignature
-	}
-	var o Offer
-	if err := json.Unmarshal(s.Payload, &o); err != nil {
-		return Offer{}, fmt.Errorf("decode offer: %w", err)
+func (s SignedOffer) Open(maker, recipient KeyID, session string) (o Offer, err error) {
+	if err := open(&o, "offer", s.Payload, s.Signature, maker, recipient, session); err != nil {
+		return Offer{}, err
 	}
 	return o, o.check()
 }
 
-func signedBytes(payload []byte, recipient KeyID, session string) []byte {
-	return fmt.Appendf(nil, "tcppunch offer %d\x00%s\x00%s\x00%s", OfferVersion, recipient, session, payload)
+// sign encodes a message for one recipient and one introduction.
+func sign(message any, kind string, key ed25519.PrivateKey, recipient KeyID, session string) (payload, signature []byte, err error) {
+	payload, err = json.Marshal(message)
+	if err != nil {
+		return nil, nil, fmt.Errorf("encode %s: %w", kind, err)
+	}
+	return payload, ed25519.Sign(key, signedBytes(kind, payload, recipient, session)), nil
+}
+
+// open is the inverse of sign. What it decodes is not checked yet.
+func open(message any, kind string, payload, signature []byte, maker, recipient KeyID, session string) error {
+	key := maker.PublicKey()
+	if key == nil || !ed25519.Verify(key, signedBytes(kind, payload, recipient, session), signature) {
+		return ErrSignature
+	}
+	if err := json.Unmarshal(payload, message); err != nil {
+		return fmt.Errorf("decode %s: %w", kind, err)
+	}
+	return nil
+}
+
+func signedBytes(kind string, payload []byte, recipient KeyID, session string) []byte {
+	return fmt.Appendf(nil, "tcppunch %s %d\x00%s\x00%s\x00%s", kind, OfferVersion, recipient, session, payload)
 }
 
 const (

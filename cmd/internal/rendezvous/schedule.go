@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"tcppunch/predict"
 	"tcppunch/timing"
 )
 
@@ -54,9 +53,13 @@ type Schedule struct {
 	Budget    int            // SYNs a side
 	Delay     time.Duration  // the longer round trip of both to the coordinator; 0: unknown
 	MinTTL    bool           // both hosts can tell segments apart by their TTL
-	Expected  *float64       // probability that one SYN each, aimed at the observed ports, meets; nil: unknown
+	Expected  *float64       // probability that the ports meet, as far as the offers tell; nil: unknown
+	Volleys   bool           // no pair of ports is known: there are rounds of many SYNs, see Volley
+	Knock     bool           // and before them a SYN to where a listener may be heard, see Schedule.KnockRound
 	low, high Party
 	alignment timing.Alignment
+	carry     time.Duration // from the coordinator's clock to the common timescale
+	planned   int           // the pair of the volleys, among those of the low party
 }
 
 // Reasons why there can be no schedule.
@@ -94,7 +97,7 @@ func Agree(a, b Party, terms Terms) (Schedule, error) {
 	if len(pairs) == 0 {
 		return Schedule{}, fmt.Errorf("%w: the peers share no address family that both can use, or the budget allows no SYN", ErrInfeasible)
 	}
-	s.Expected = expected(pairs)
+	s.foresee(pairs)
 	err := s.settleInstant(terms)
 	return s, err
 }
@@ -113,13 +116,12 @@ func measured(o Offer) []timing.Offset {
 func (s *Schedule) settleInstant(terms Terms) (err error) {
 	// Relative wishes count on the coordinator's clock. The low party's offsets
 	// carry them over, so that both peers get the same number.
-	var carry time.Duration
 	if len(s.Sources) > 0 {
-		carry = s.alignment.LowOffset - offsetOf(s.low.Offer.Sources, CoordinatorSource)
+		s.carry = s.alignment.LowOffset - offsetOf(s.low.Offer.Sources, CoordinatorSource)
 	}
-	s.At, err = instant(s.low.Offer, s.high.Offer, terms, carry)
+	s.At, err = instant(s.low.Offer, s.high.Offer, terms, s.carry)
 	if len(s.Sources) > 0 {
-		apart := 2 * timing.Drift(s.At.Sub(terms.Agreed.Add(carry)))
+		apart := 2 * timing.Drift(s.At.Sub(terms.Agreed.Add(s.carry)))
 		bound, uncertain := s.alignment.Bound+apart, s.alignment.Uncertainty+apart
 		s.Bound, s.Uncertain = &bound, &uncertain
 	}
@@ -249,22 +251,6 @@ func rank(p Pair) int {
 		return 1
 	}
 	return 2
-}
-
-// expected is the best of the pairs' probabilities. A host pair needs no NAT to
-// open a port.
-func expected(pairs []Pair) *float64 {
-	var best *float64
-	for _, p := range pairs {
-		hit := 1.0
-		if p.Local.Behavior != nil && p.Remote.Behavior != nil {
-			hit = predict.Hit(*p.Local.Behavior, *p.Remote.Behavior, 2) // one SYN each, aimed at the observed port
-		}
-		if best == nil || hit > *best {
-			best = &hit
-		}
-	}
-	return best
 }
 
 // Offset is the common timescale minus a party's own clock: it launches at At −

@@ -31,6 +31,8 @@ type session struct {
 	offer       *SignedOffer
 	agreed      bool
 	reflexive   []netip.AddrPort
+	forecast    *SignedForecast // of the round that is being agreed on
+	forecasts   int             // made so far
 }
 
 // run serves the connection until it ends.
@@ -87,6 +89,8 @@ func (s *session) serve(m message, at time.Time) error {
 		return c.meet(s, *m.Meet)
 	case m.Offer != nil:
 		return c.offer(s, *m.Offer)
+	case m.Forecast != nil:
+		return c.forecast(s, *m.Forecast)
 	}
 	return &Error{KindBadRequest, "the coordinator does not know this message"}
 }

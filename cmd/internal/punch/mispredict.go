@@ -1,0 +1,66 @@
+package punch
+
+import (
+	"fmt"
+	"net"
+	"slices"
+
+	"tcppunch/cmd/internal/rendezvous"
+)
+
+// explain fills in what the rounds and their captures showed, and returns the
+// nominated connection, or the cause why there is none.
+func (v *volleys) explain(won *nominated) (net.Conn, error) {
+	runners := v.runners
+	if won != nil && !slices.Contains(runners, won.runner) {
+		runners = append([]*runner{won.runner}, runners...) // it was accepted
+	}
+	if len(runners) > 0 {
+		v.shown = v.judge(runners, won)
+		v.measureLaunch(v.plan, runners)
+	}
+	if won == nil {
+		cause, text := v.cause()
+		return nil, &failed{cause, text}
+	}
+	return v.established(v.plan, won), nil
+}
+
+// cause is the likeliest reason why no round has connected.
+func (v *volleys) cause() (Cause, string) {
+	for _, r := range v.runners {
+		if r.unproven {
+			return AuthFailed, fmt.Sprintf("TCP stood to %s, but %v", r.remote, r.failure)
+		}
+	}
+	ended := v.outcomes()
+	switch {
+	case ended[Unreachable] > 0 && v.rejection() != "":
+		return NATICMP, "an ICMP error ended the attempt: " + v.rejection()
+	case v.left < 2:
+		return BudgetSpent, fmt.Sprintf("%s, and the budget of %d allows no more", v.missed(), v.schedule.Budget)
+	}
+	return PortMispredicted, v.missed()
+}
+
+// missed says what was aimed at, and what came of it.
+func (v *volleys) missed() string {
+	sent := 0
+	for _, r := range v.report.Rounds {
+		if r.Strategy != rendezvous.Knock {
+			sent += r.SYNs
+		}
+	}
+	low, high := uint16(65535), uint16(0)
+	for _, p := range v.aimed.Ports {
+		low, high = min(low, p), max(high, p)
+	}
+	if len(v.aimed.Ports) == 0 {
+		return "the peer's SYNs did not arrive here"
+	}
+	text := fmt.Sprintf("%d SYNs, the last of them to port %d", sent, low)
+	if low != high {
+		text = fmt.Sprintf("%d SYNs, the last of them to %d ports from %d to %d", sent, len(v.aimed.Ports), low, high)
+	}
+	return text + fmt.Sprintf(" with a probability of %.2g, met none of the peer's", *v.report.Probability)
+}
