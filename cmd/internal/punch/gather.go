@@ -144,7 +144,7 @@ func (m *meeting) candidates(local netip.AddrPort, s *sounding) []rendezvous.Can
 	if moves(predict.Classify(s.seen)) {
 		seen = s.seen // any port tells about the next one
 	}
-	behavior := predict.Classify(seen)
+	behavior := brief(predict.Classify(seen))
 	if m.report.NAT == nil || local.Addr().Is4() {
 		m.report.NAT = &NAT{Behavior: behavior, Observations: seen}
 		m.report.Reflexive = pointer(seen[0].Reflexive)
@@ -167,8 +167,17 @@ func aim(behavior predict.Behavior, seen []predict.Observation) netip.AddrPort {
 	return last
 }
 
+// brief leaves away how the NAT assigns ports where that foretells nothing,
+// because it gives every destination the same one. An offer must fit a frame.
+func brief(b predict.Behavior) predict.Behavior {
+	if !moves(b) {
+		b.Ports = predict.Ports{Model: b.Ports.Model}
+	}
+	return b
+}
+
 func spareCandidate(seen []predict.Observation) rendezvous.Candidate {
-	behavior := predict.Classify(seen)
+	behavior := brief(predict.Classify(seen))
 	return rendezvous.Candidate{Kind: rendezvous.ServerReflexive, Addr: aim(behavior, seen), Behavior: &behavior, Spare: true}
 }
 

@@ -38,7 +38,7 @@ func (v *volleys) cause() (Cause, string) {
 	case ended[Unreachable] > 0 && v.rejection() != "":
 		return NATICMP, "an ICMP error ended the attempt: " + v.rejection()
 	case v.left < 2:
-		return BudgetSpent, fmt.Sprintf("%s, and the budget of %d allows no more", v.missed(), v.schedule.Budget)
+		return PortMispredicted, fmt.Sprintf("%s, and the budget of %d allows no more", v.missed(), v.schedule.Budget)
 	}
 	return PortMispredicted, v.missed()
 }
