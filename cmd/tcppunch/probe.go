@@ -92,7 +92,7 @@ func checkProbeFlags(c *cli.Context) error {
 	return nil
 }
 
-// probeConfig finds the servers and the helper. end closes what it opened.
+// probeConfig finds the servers and the partner. end closes what it opened.
 func probeConfig(c *cli.Context) (cfg probe.Config, end func(), err error) {
 	end = func() {}
 	cfg = probe.Config{Network: probeNetwork{}, Brief: c.Bool("brief")}
@@ -286,7 +286,7 @@ func yesOrNo(v *bool) string {
 func nextPorts(r probe.Report) string {
 	var list []string
 	for _, p := range r.Ports.Next {
-		list = append(list, fmt.Sprintf("%d (%.2g %%)", p.Port, 100*p.Probability))
+		list = append(list, fmt.Sprintf("%d (%s)", p.Port, strings.TrimSpace(likelihood(p.Probability))))
 	}
 	return strings.Join(list, ", ")
 }

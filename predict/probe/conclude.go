@@ -62,6 +62,9 @@ func untranslated(r Report) bool { return r.Translated != nil && !*r.Translated 
 // gone.
 func (r *run) unsolicited(rep Report) nat.Unsolicited {
 	f := &r.filter
+	if f.stopped && r.seesPackets() {
+		f.occupied = new(true)
+	}
 	if rep.Mapping != nat.EndpointIndependent {
 		f.occupied = nil // another destination has another mapping anyway
 	}
@@ -74,6 +77,11 @@ func (r *run) unsolicited(rep Report) nat.Unsolicited {
 		return f.unsolicited(r.reset.after, r.cfg.Hold)
 	}
 	return nat.UnsolicitedUnknown
+}
+
+// seesPackets reports whether the partner has seen a SYN of ours at all.
+func (r *run) seesPackets() bool {
+	return r.crossing.seen || r.reset.seen
 }
 
 func (r *run) hairpinning(rep Report) *bool {

@@ -11,7 +11,8 @@ import (
 // crossingResult is what became of a SYN that crossed ours.
 type crossingResult struct {
 	letIn  *bool
-	unseen error // the mapping was that towards a STUN server
+	seen   bool  // the partner saw our SYN
+	unseen error // if not: why not; the mapping was that towards a STUN server
 	why    string
 }
 
@@ -19,7 +20,8 @@ type crossingResult struct {
 type resetResult struct {
 	survives *bool
 	after    reply // what the next SYN met
-	unseen   error // the mapping was that towards a STUN server
+	seen     bool  // the partner saw our SYN
+	unseen   error // if not: why not; the mapping was that towards a STUN server
 	why      string
 }
 
@@ -27,11 +29,11 @@ type resetResult struct {
 // the kernel's second SYN would leave before the first could be answered.
 const slowest = 400 * time.Millisecond
 
-// testCrossing lets a SYN of the helper meet one of ours (RFC 5382 section
-// 4.2, REQ-2). First a SYN that the helper hears in silence tells it the mapping
+// testCrossing lets a SYN of the partner meet one of ours (RFC 5382 section
+// 4.2, REQ-2). First a SYN that the partner hears in silence tells it the mapping
 // towards it. Then we send another through the same mapping, and it connects
 // from the port to which that goes: all within the second in which the kernel
-// sends no other SYN, so that no SYN-ACK of the helper's can pass for a SYN that
+// sends no other SYN, so that no SYN-ACK of the partner's can pass for a SYN that
 // was let in. Silence may be a loss, and is tried twice.
 func (r *run) testCrossing(ctx context.Context) {
 	if again := r.cross(ctx); again {
@@ -46,7 +48,7 @@ func (r *run) cross(ctx context.Context) (again bool) {
 		c.why = err.Error()
 		return false
 	}
-	c.unseen = d.unseen
+	c.seen, c.unseen = d.unseen == nil, d.unseen
 	a, err := r.start(d.local, d.remote)
 	if err != nil {
 		c.why = err.Error()
@@ -82,18 +84,18 @@ type knocked struct {
 	door          Door
 	local, remote netip.AddrPort
 	seen          netip.AddrPort // our mapping towards the door
-	unseen        error          // why the helper did not see it, and it is that towards a STUN server
-	roundTrip     time.Duration  // to the helper, at most
+	unseen        error          // why the partner did not see it, and it is that towards a STUN server
+	roundTrip     time.Duration  // to the partner, at most
 }
 
-var errNoHelper = errors.New("it takes a coordinator that dials back")
+var errNoPartner = errors.New("it takes a coordinator that dials back")
 
 // knock opens a door and sends a SYN to it from local, so that both sides know
-// the mapping. Where the helper sees no packets, a STUN server says what the
+// the mapping. Where the partner sees no packets, a STUN server says what the
 // mapping is if it does not depend on the destination.
 func (r *run) knock(ctx context.Context, local netip.AddrPort) (k knocked, err error) {
 	if r.cfg.Back == nil {
-		return k, errNoHelper
+		return k, errNoPartner
 	}
 	asked := time.Now()
 	if k.door, err = r.cfg.Back.Open(ctx); err != nil {
@@ -117,7 +119,7 @@ func (r *run) knock(ctx context.Context, local netip.AddrPort) (k knocked, err e
 	return k, err
 }
 
-// testReset lets a SYN of ours be answered by a reset, and then the helper
+// testReset lets a SYN of ours be answered by a reset, and then the partner
 // connect back to where it came from (RFC 5382 leaves open what a RST does to a
 // mapping; hole punching depends on it). sent is called when no SYN of ours
 // will follow.
@@ -132,7 +134,7 @@ func (r *run) testReset(ctx context.Context, sent func()) {
 		t.why = err.Error()
 		return
 	}
-	t.unseen = k.unseen
+	t.seen, t.unseen = k.unseen == nil, k.unseen
 	t.after = r.reply(ctx, box, func() (Reached, error) { return k.door.Dial(ctx, k.seen, r.afterReset()) })
 	switch {
 	case !t.after.known:

@@ -26,23 +26,23 @@ type Attempt interface {
 	Close() error
 }
 
-// DialBack is a helper on the other side of the NAT: it connects to mappings
+// DialBack is a partner on the other side of the NAT: it connects to mappings
 // of this host and says what its SYN met. It need not be able to do all; what
 // it cannot do it answers with an error.
 type DialBack interface {
-	// Host is the address at which this side reaches the helper's doors.
+	// Host is the address at which this side reaches the partner's doors.
 	Host() netip.Addr
-	// Open makes a fresh port of the helper's first address.
+	// Open makes a fresh port of the partner's first address.
 	Open(ctx context.Context) (Door, error)
-	// DialElsewhere connects to a mapping from another address of the helper.
+	// DialElsewhere connects to a mapping from another address of the partner.
 	DialElsewhere(ctx context.Context, to netip.AddrPort, wait time.Duration) (Reached, error)
 }
 
-// Door is a port of the helper. What comes to it meets silence.
+// Door is a port of the partner. What comes to it meets silence.
 type Door interface {
 	Port() uint16
 	// Watch waits up to a second for a SYN from this host's outside address,
-	// and says from where it came. Not every helper may see packets.
+	// and says from where it came. Not every partner may see packets.
 	Watch(ctx context.Context) (netip.AddrPort, error)
 	// Refuse makes the port answer SYNs with a reset.
 	Refuse(ctx context.Context) error
@@ -64,7 +64,7 @@ const (
 
 // Reached is what a dial-back met.
 type Reached struct {
-	Port   uint16        `json:"port"`          // the helper's, from which it dialled
+	Port   uint16        `json:"port"`          // the partner's, from which it dialled
 	Answer Answer        `json:"answer"`        //
 	After  time.Duration `json:"after_ns"`      // from the SYN to the answer
 	ICMP   uint8         `json:"icmp,omitzero"` // Unreachable: type of the ICMP error

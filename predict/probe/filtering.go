@@ -18,6 +18,7 @@ type filterResult struct {
 	address  reply // from another address
 	closed   reply // without a translator: nobody listens any more
 	occupied *bool // a SYN that got a reset took the endpoints for itself
+	stopped  bool  // our SYN to the door that had got a reset did not arrive
 	why      string
 }
 
@@ -76,7 +77,7 @@ func (r *run) dialBack(ctx context.Context, box *inbox) {
 	both.Go(func() {
 		f.port = r.reply(ctx, box, func() (Reached, error) { return door.Dial(ctx, f.mapped, r.cfg.Hold) })
 		if f.port.known && f.port.Answer == Refused {
-			f.occupied = r.testOccupied(ctx, door)
+			r.testOccupied(ctx, door)
 		}
 	})
 	both.Go(func() {
@@ -102,18 +103,23 @@ func (r *run) reply(ctx context.Context, box *inbox, dial func() (Reached, error
 }
 
 // testOccupied sends a SYN to the door that has just got a reset: where the NAT
-// has taken the door's SYN itself, the mapping cannot be used towards it.
-func (r *run) testOccupied(ctx context.Context, door Door) *bool {
-	a, err := r.start(r.filter.local, netip.AddrPortFrom(r.cfg.Back.Host(), door.Port()))
+// has taken the door's SYN itself, the mapping cannot be used towards it, and
+// ours leaves from another one or not at all. It is watched for twice, so that
+// the kernel's second SYN makes up for a loss.
+func (r *run) testOccupied(ctx context.Context, door Door) {
+	f := &r.filter
+	a, err := r.start(f.local, netip.AddrPortFrom(r.cfg.Back.Host(), door.Port()))
 	if err != nil {
-		return nil
+		return
 	}
 	defer a.Close()
-	seen, err := door.Watch(ctx)
-	if err != nil {
-		return nil
+	for range 2 {
+		seen, err := door.Watch(ctx)
+		if f.stopped = err != nil; !f.stopped {
+			f.occupied = new(seen != f.mapped)
+			return
+		}
 	}
-	return new(seen != r.filter.mapped)
 }
 
 // testClosed finds out how a host without a translator answers where it does

@@ -1,9 +1,9 @@
 // Package probe measures a NAT from inside: it asks STUN servers over TCP
 // (RFC 8489) where a connection from a chosen local port appears to come
-// from, lets a helper outside dial back, and answers STUN for others.
+// from, lets a partner outside dial back, and answers STUN for others.
 //
 // Run is the whole measurement and makes a Report; dialback.go says what it
-// needs of sockets and of a helper, run.go in which order it works, and each
+// needs of sockets and of a partner, run.go in which order it works, and each
 // test has a file of its own. Observe and ObserveAll are the STUN client alone,
 // Responder and Respond the server, ReadMessage the framing that both share.
 // The sockets are the caller's, since binding one local port to several

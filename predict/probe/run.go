@@ -43,11 +43,11 @@ const (
 // ErrNoServer means that no server could be asked at all.
 var ErrNoServer = errors.New("no STUN server answered")
 
-// Run measures the NAT in front of this host. A server or a helper that does
+// Run measures the NAT in front of this host. A server or a partner that does
 // not answer leaves null in the report; the error is for when none did, or ctx
 // ended. Everything that it opened is closed when it returns.
 //
-// The order: a connection from a port of its own, to which the helper then
+// The order: a connection from a port of its own, to which the partner then
 // dials back and waits; meanwhile the crossing, the reset and the hairpin, each
 // on ports of its own, so that no test sees what another left in the NAT; then,
 // with nothing else under way, the mappings from which the ports are inferred,
@@ -143,7 +143,7 @@ func (r *run) close() {
 // anyPort is this host's address with a port of the system's choice.
 func (r *run) anyPort() netip.AddrPort { return netip.AddrPortFrom(r.cfg.Local.Addr(), 0) }
 
-// serverAt is a STUN server at the address of the helper's doors, or else the
+// serverAt is a STUN server at the address of the partner's doors, or else the
 // first server.
 func (r *run) serverAt(host netip.Addr) (server netip.AddrPort, same bool) {
 	for _, s := range r.cfg.Servers {

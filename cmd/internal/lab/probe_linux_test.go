@@ -119,6 +119,8 @@ func TestProbeFindsEveryBehaviourOfEveryProfile(t *testing.T) {
 		runs = n
 	}
 	var mu sync.Mutex
+	var most float64 // connections
+	var longest time.Duration
 	failures := map[string][]error{}
 	var all sync.WaitGroup
 	slots := make(chan struct{}, 13) // most of the time they wait
@@ -137,15 +139,19 @@ func TestProbeFindsEveryBehaviourOfEveryProfile(t *testing.T) {
 				if err == nil {
 					err = wrong(document, table[p.Name])
 				}
+				mu.Lock()
+				defer mu.Unlock()
 				if err != nil {
-					mu.Lock()
 					failures[p.Name] = append(failures[p.Name], err)
-					mu.Unlock()
+					return
 				}
+				most = max(most, document["connections"].(float64))
+				longest = max(longest, time.Duration(document["elapsed_ns"].(float64)))
 			})
 		}
 	}
 	all.Wait()
+	t.Logf("%d probes of each profile; at most %v connections and %v", runs, most, longest)
 	for _, name := range names {
 		for _, err := range failures[name] {
 			t.Logf("%s: %v", name, err)
@@ -154,4 +160,42 @@ func TestProbeFindsEveryBehaviourOfEveryProfile(t *testing.T) {
 			t.Errorf("%s: %d of %d probes were wrong", name, n, runs)
 		}
 	}
+}
+
+// TestProbeFindsBehavioursThatNoNamedProfileHas varies one behaviour at a time.
+func TestProbeFindsBehavioursThatNoNamedProfileHas(t *testing.T) {
+	netlabtest.Require(t)
+	var all sync.WaitGroup
+	for i, c := range []struct{ profile, column, want string }{
+		{"unsolicited=hold", "unsolicited", "hold"},
+		{"unsolicited=icmp", "unsolicited", "icmp"},
+		{"unsolicited=poison", "unsolicited", "poison"},
+		{"unsolicited=poison,overload=yes", "unsolicited", "poison"},
+		{"crossing=rst", "simultaneous_open", "false"},
+		{"rst=keep", "mapping_survives_reset", "true"},
+		{"rst=swallow", "mapping_survives_reset", "true"},
+		{"filtering=eif,unsolicited=icmp", "unsolicited", "icmp"},
+		{"hairpin=yes", "hairpinning", "true"},
+		{"hairpin=yes,filtering=eif,mapping=apdm,ports=random", "hairpinning", "true"},
+		{"mapping=adm,ports=random", "mapping", "address-dependent"},
+		{"mapping=apdm,ports=random,pool=arbitrary:4", "pooling", "arbitrary"},
+		{"linux+cgn-block-512", "mapping", "address-and-port-dependent"},
+	} {
+		dir := filepath.Join(t.TempDir(), strconv.Itoa(i))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		p := profile(t, c.profile)
+		all.Go(func() {
+			document, err := probeIn(t.Context(), p, dir)
+			if err != nil {
+				t.Errorf("%s: %v", c.profile, err)
+				return
+			}
+			if got := found(document)[slices.Index(probedColumns, c.column)]; got != c.want {
+				t.Errorf("%s: found %s %s, want %s; unknown: %v", c.profile, c.column, got, c.want, document["unknown"])
+			}
+		})
+	}
+	all.Wait()
 }
