@@ -28,6 +28,7 @@ func labBenchCapturesCommand() *cli.Command {
 			&cli.IntFlag{Name: "live", Value: 20_000, Usage: "of these at the same time; 0 for all"},
 			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "the same `NUMBER` makes the same file"},
 			&cli.IntFlag{Name: "rounds", Value: 3, Usage: "how often each reads the file"},
+			&cli.DurationFlag{Name: "patience", Value: time.Minute, Usage: "how long a reader may take before it is ended"},
 			&cli.BoolFlag{Name: "tshark", Usage: "let tshark read it too, which takes minutes"},
 			jsonFlag(),
 		},
@@ -40,6 +41,8 @@ func labBenchCaptures(c *cli.Context) error {
 	switch {
 	case made.Flows < 1 || made.Packets < made.Flows || made.Live < 0:
 		return usageError("every flow has a packet at least", "give --packets 5000000 --flows 500000 --live 20000")
+	case c.Duration("patience") <= 0:
+		return usageError("nobody reads a file in no time", "give --patience 1m")
 	case c.Int("rounds") < 1:
 		return usageError("there must be at least one round", "give --rounds 3")
 	}
@@ -51,7 +54,7 @@ func labBenchCaptures(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	config := lab.CapturesConfig{File: c.String("file"), Made: made, Rounds: c.Int("rounds"), Program: program, Tshark: c.Bool("tshark")}
+	config := lab.CapturesConfig{File: c.String("file"), Made: made, Rounds: c.Int("rounds"), Patience: c.Duration("patience").Nanoseconds(), Program: program, Tshark: c.Bool("tshark")}
 	document, err := lab.BenchCaptures(c.Context, config, benchProgress(streamsOf(c)))
 	if err != nil {
 		return err
@@ -72,6 +75,10 @@ func writeBenchCaptures(w io.Writer, d lab.CapturesDocument) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "reader\ttime\tprocessor time\tMpackets/s\tpeak memory\ttimes as long")
 	for _, r := range d.Readers {
+		if r.CutOff {
+			fmt.Fprintf(table, "%s\tended after %v\t\t\t%d MiB\tmore than %.2f\n", r.Name, time.Duration(r.Median).Round(time.Second), r.Memory>>20, r.Times)
+			continue
+		}
 		fmt.Fprintf(table, "%s\t%v\t%v\t%.2f\t%d MiB\t%.2f\n", r.Name, time.Duration(r.Median).Round(time.Millisecond),
 			time.Duration(r.CPU).Round(time.Millisecond), r.Rate/1e6, r.Memory>>20, r.Times)
 	}

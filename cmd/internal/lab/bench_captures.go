@@ -7,11 +7,12 @@ import (
 
 // CapturesConfig says what a benchmark of capture readers reads, and how often.
 type CapturesConfig struct {
-	File    string        `json:"file"` // an existing capture; "" for one that is made up and removed again
-	Made    CaptureConfig `json:"made"` // what it holds otherwise
-	Rounds  int           `json:"rounds"`
-	Program string        `json:"-"` // this program
-	Tshark  bool          `json:"-"` // it takes minutes where the others take seconds
+	File     string        `json:"file"` // an existing capture; "" for one that is made up and removed again
+	Made     CaptureConfig `json:"made"` // what it holds otherwise
+	Rounds   int           `json:"rounds"`
+	Patience int64         `json:"patience_ns"` // how long a reader may take
+	Program  string        `json:"-"`           // this program
+	Tshark   bool          `json:"-"`           // it takes minutes where the others take seconds
 }
 
 // CapturesDocument is what `lab bench captures` prints.
@@ -29,6 +30,7 @@ type CapturesReader struct {
 	Name    string   `json:"reader"`
 	Command []string `json:"command"`
 	Elapsed []int64  `json:"elapsed_ns"` // of each round
+	CutOff  bool     `json:"cut_off"`    // a round was ended when the patience was; it would have taken longer
 	Median  int64    `json:"median_ns"`
 	CPU     int64    `json:"cpu_ns"` // of the median round
 	Memory  int64    `json:"peak_bytes"`

@@ -39,7 +39,10 @@ func BenchCaptures(ctx context.Context, c CapturesConfig, progress func(string))
 			if progress != nil {
 				progress(fmt.Sprintf("round %d of %d: %s", round+1, c.Rounds, r.name))
 			}
-			if err := d.Readers[i].read(ctx, r, &cpu[i]); err != nil {
+			if d.Readers[i].CutOff {
+				continue
+			}
+			if err := d.Readers[i].read(ctx, r, time.Duration(c.Patience), &cpu[i]); err != nil {
 				return d, fmt.Errorf("%s: %w", r.name, err)
 			}
 		}
@@ -95,11 +98,15 @@ func countPackets(name string) (int, int64, error) {
 }
 
 // read runs a reader once, with its output thrown away.
-func (r *CapturesReader) read(ctx context.Context, rival capturesRival, cpu *[]int64) error {
-	cmd := exec.CommandContext(ctx, rival.command[0], rival.command[1:]...)
+func (r *CapturesReader) read(ctx context.Context, rival capturesRival, patience time.Duration, cpu *[]int64) error {
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	cmd := exec.CommandContext(limited, rival.command[0], rival.command[1:]...)
 	cmd.Env = append(os.Environ(), rival.environment...)
 	start := time.Now()
-	if err := cmd.Run(); err != nil {
+	err := cmd.Run()
+	r.CutOff = limited.Err() != nil && ctx.Err() == nil
+	if err != nil && !r.CutOff {
 		return err
 	}
 	r.Elapsed = append(r.Elapsed, time.Since(start).Nanoseconds())
