@@ -22,6 +22,34 @@ type node struct {
 	scale    uint8
 }
 
+// nodeSlab hands out nodes, and takes back whole chains of them: the free ones
+// are a chain as well, so that giving touches only the last of a chain.
+type nodeSlab struct {
+	slab[node]
+	unused uint32 // the first free one
+	free   int
+}
+
+func (s *nodeSlab) held() int { return int(s.made) - s.free }
+
+// take returns a node whose content is of no account.
+func (s *nodeSlab) take() uint32 {
+	n := s.unused
+	if n == 0 {
+		return s.slab.take()
+	}
+	s.unused = s.at(n).before
+	s.free--
+	return n
+}
+
+// give takes back a chain of so many nodes.
+func (s *nodeSlab) give(latest, oldest uint32, count int) {
+	s.at(oldest).before = s.unused
+	s.unused = latest
+	s.free += count
+}
+
 // The bits of a node.
 const (
 	nodeFromLow = 1 << iota

@@ -14,12 +14,13 @@ type opening struct {
 
 // attempts is the rest of an opening, which matters until it stands.
 type attempts struct {
-	isn   [2]uint32 // the latest of each end, low and high
-	syns  [2]uint32 // SYNs of each end, all of them
-	tries [2]uint32 // different sequence numbers in them
-	first uint64    // packet
-	marks uint64    // a byte for each of the latest 8 segments that were kept
-	count uint16    // nodes
+	isn    [2]uint32 // the latest of each end, low and high
+	syns   [2]uint32 // SYNs of each end, all of them
+	tries  [2]uint32 // different sequence numbers in them
+	first  uint64    // packet
+	marks  uint64    // a byte for each of the latest 8 segments that were kept
+	oldest uint32    // node
+	count  uint16    // nodes
 }
 
 // The state of an opening. Those of an end are shifted by one for high.

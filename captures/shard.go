@@ -25,7 +25,7 @@ type shard struct {
 	table    table
 	openings slab[opening]
 	attempts slab[attempts] // with the same numbers
-	nodes    slab[node]
+	nodes    nodeSlab
 	notes    slab[icmpNote]
 	tcp      tcpLayer
 	now      int64 // of the latest packet
@@ -228,22 +228,25 @@ func (s *shard) all() (kept []uint32, counts verdictCounts) {
 	return kept, counts
 }
 
-// release frees the segments of an opening.
+// release frees the segments of an opening. ICMP errors are in odd ones only.
 func (s *shard) release(n uint32) {
-	o := s.openings.at(n)
-	for i := o.latest; i != 0; {
-		before := s.nodes.at(i).before
-		s.free(i)
-		i = before
+	o, a := s.openings.at(n), s.attempts.at(n)
+	if o.latest == 0 {
+		return
 	}
-	o.latest, s.attempts.at(n).count = 0, 0
+	for i := o.latest; i != 0 && o.is(stateOdd); {
+		x := s.nodes.at(i)
+		s.freeNote(x)
+		i = x.before
+	}
+	s.nodes.give(o.latest, a.oldest, int(a.count))
+	o.latest, a.oldest, a.count = 0, 0, 0
 }
 
-func (s *shard) free(i uint32) {
-	if x := s.nodes.at(i); x.kind.IsICMP() {
+func (s *shard) freeNote(x *node) {
+	if x.kind.IsICMP() {
 		s.notes.give(uint32(x.layout))
 	}
-	s.nodes.give(i)
 }
 
 func (s *shard) plainWanted() int {
@@ -275,7 +278,9 @@ func (s *shard) add(n uint32, l *look) {
 	x.before = o.latest
 	o.latest = s.nodes.take()
 	*s.nodes.at(o.latest) = x
-	a.count++
+	if a.count++; a.count == 1 {
+		a.oldest = o.latest
+	}
 	a.marks = a.marks<<8 | uint64(l.mark())
 }
 
@@ -307,13 +312,15 @@ func (s *shard) forget(o *opening) int {
 	for range maxFlowLength/2 - 1 {
 		last = s.nodes.at(last).before
 	}
-	i := s.nodes.at(last).before
+	from := s.nodes.at(last).before
+	to, rest := from, from
 	for range maxFlowLength/2 - keptFirst {
-		before := s.nodes.at(i).before
-		s.free(i)
-		i = before
+		to = rest
+		s.freeNote(s.nodes.at(to))
+		rest = s.nodes.at(to).before
 	}
-	s.nodes.at(last).before = i
+	s.nodes.at(last).before = rest
+	s.nodes.give(from, to, maxFlowLength/2-keptFirst)
 	return maxFlowLength/2 - keptFirst
 }
 

@@ -15,7 +15,7 @@ func (t *table) slot(id *flowID, openings *slab[opening]) int {
 	mask := len(t.slots) - 1
 	for i := int(id.tag) & mask; ; i = (i + 1) & mask {
 		s := t.slots[i]
-		if s == 0 || uint32(s>>32) == id.tag && openings.at(uint32(s)).id == *id {
+		if s == 0 || uint32(s>>32) == id.tag && openings.at(uint32(s)).id.is(id) {
 			return i
 		}
 	}
