@@ -77,6 +77,10 @@ func AnalyzeHidden(sources []Source, filter Filter, hide *Pseudonyms) (Analysis,
 		}
 		out.Files = append(out.Files, file)
 	}
+	if n := a.early(); n > 0 {
+		last := &out.Files[len(out.Files)-1]
+		last.Problems = append(last.Problems, fmt.Sprintf("%d openings were judged before they were over: more than %d were in progress", n, shards*maxOpenings))
+	}
 	l := newListing(filter)
 	list, counts := a.openings()
 	l.count(counts)

@@ -120,6 +120,14 @@ func (c *FileCounts) add(more FileCounts) {
 // isDamage tells the two errors of Decode apart.
 func isDamage(err error) bool { return !errors.Is(err, ErrNotTCP) }
 
+// early counts the openings that had to be judged before they were over.
+func (a *Analyzer) early() (n int) {
+	for i := range a.shards {
+		n += a.shards[i].early
+	}
+	return n
+}
+
 // opened is an opening that is kept.
 type opened struct {
 	shard       *shard
