@@ -80,6 +80,9 @@ func (t truth) interference(c Config) (trueCause, bool) {
 	if why, ok := t.limited(); ok {
 		return why, true
 	}
+	if t.gaveUp() {
+		return trueCause{}, false // the SYNs met, and too late
+	}
 	side, _ := t.decided(nat.Filtered, nat.Held, nat.SYNDropped)
 	return trueCause{causeFiltered, side}, true
 }
@@ -189,11 +192,12 @@ func (t truth) moves() bool {
 	return false
 }
 
-// reset says whether a RST went from one side to the other before either had
-// an answer, and from whose.
+// reset says whether a RST answered a SYN before either side had an answer, and
+// from whose side. The RST of a host that had sent its own SYN before is another
+// matter: it has given up.
 func (t truth) reset() (side string, ok bool) {
-	for _, s := range t.sightings {
-		if s.header.rst {
+	for i, s := range t.sightings {
+		if s.header.rst && !t.opened(i) {
 			return string(s.from), true
 		}
 		if s.header.syn && s.header.ack {
@@ -201,6 +205,24 @@ func (t truth) reset() (side string, ok bool) {
 		}
 	}
 	return "", false
+}
+
+// gaveUp says whether a side reset what it had begun itself.
+func (t truth) gaveUp() bool {
+	for i, s := range t.sightings {
+		if s.header.rst && t.opened(i) {
+			return true
+		}
+	}
+	return false
+}
+
+// opened says that a SYN left between the same ends before sighting i.
+func (t truth) opened(i int) bool {
+	own := t.sightings[i].header
+	return slices.ContainsFunc(t.sightings[:i], func(s sighting) bool {
+		return s.header.opens() && s.header.source == own.source && s.header.destination == own.destination
+	})
 }
 
 // rejected says whether an ICMP error did.
