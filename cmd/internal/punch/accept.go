@@ -22,7 +22,7 @@ const beforeResending = beforeRetransmission
 // volleyLife is how long after its instant a volley is given up: several times
 // what its SYNs need to the peer and back.
 func (p plan) volleyLife() time.Duration {
-	return min(beforeResending, 250*time.Millisecond+4*p.delay)
+	return min(beforeResending, 250*time.Millisecond+4*p.delay+p.lowTTLGap())
 }
 
 // listen opens a listener at the port of the punch for a side whose port is

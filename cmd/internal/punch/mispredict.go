@@ -33,14 +33,27 @@ func (v *volleys) cause() (Cause, string) {
 			return AuthFailed, fmt.Sprintf("TCP stood to %s, but %v", r.remote, r.failure)
 		}
 	}
-	ended := v.outcomes()
 	switch {
-	case ended[Unreachable] > 0 && v.rejection() != "":
-		return NATICMP, "an ICMP error ended the attempt: " + v.rejection()
+	case v.icmp() != "":
+		return NATICMP, "an ICMP error ended the attempt: " + v.icmp()
+	case v.schedule.Short() && v.outcomes()[WasRefused] > 0:
+		return NATReset, fmt.Sprintf("the peer's NAT or firewall answered %d SYNs with a reset, and the path is so short that they may have come too early; %s", v.outcomes()[WasRefused], v.missed())
 	case v.left < 2:
 		return PortMispredicted, fmt.Sprintf("%s, and the budget of %d allows no more", v.missed(), v.schedule.Budget)
 	}
 	return PortMispredicted, v.missed()
+}
+
+// icmp is the first ICMP error of the newest round, if that had ordinary SYNs:
+// others ask for one.
+func (v *volleys) icmp() string {
+	newest := len(v.report.Rounds)
+	for _, a := range v.report.Attempts {
+		if a.Round == newest && a.Outcome == Unreachable && v.report.Rounds[newest-1].Strategy != rendezvous.LowTTL {
+			return a.Error
+		}
+	}
+	return ""
 }
 
 // missed says what was aimed at, and what came of it.

@@ -28,6 +28,7 @@ type volleys struct {
 	runners  []*runner // of the newest round
 	plan     plan      // of the newest round
 	aimed    predict.Side
+	resets   int // that answered the SYNs of the newest round
 }
 
 // volleys goes through the rounds, from cheap to costly, until one connects.
@@ -136,7 +137,7 @@ func (v *volleys) holdUntilRefresh(ctx context.Context) error {
 // stays, nothing needs to be probed again.
 func (v *volleys) forecast(ctx context.Context, round int) rendezvous.Forecast {
 	local := v.pair.Local
-	f := rendezvous.Forecast{Round: round, Behavior: *local.Behavior, Outside: local.Addr}
+	f := rendezvous.Forecast{Round: round, Behavior: *local.Behavior, Outside: local.Addr, Resets: v.resets}
 	i := slices.IndexFunc(v.soundings, func(s *sounding) bool { return s.host.Is4() == local.Addr.Addr().Is4() })
 	s := v.soundings[i]
 	newest := s.seen[len(s.seen)-1]
@@ -171,7 +172,7 @@ func (v *volleys) carryOut(ctx context.Context, volley rendezvous.Volley) (*nomi
 	}
 	listener := v.listen(side)
 	tap := v.openTap(runners)
-	won, err := v.shoot(ctx, runners, listener)
+	won, err := v.shoot(ctx, volley, runners, listener)
 	if won != nil && !slices.Contains(runners, won.runner) {
 		v.runners = append([]*runner{won.runner}, v.runners...)
 	}
@@ -200,7 +201,7 @@ func (v *volleys) permit(side predict.Side) error {
 
 // note writes a round down before it is carried out.
 func (v *volleys) note(volley rendezvous.Volley, side predict.Side) {
-	peer := volley.SYNs() - side.SYNs
+	peer := volley.SYNs() - volley.SYNsOf(v.schedule, v.cfg.Identity.ID())
 	round := Round{
 		Strategy: volley.Name, Outcome: "failed", At: pointer(volley.At.UTC()),
 		PeerSYNs: &peer, Probability: pointer(volley.Plan.Probability),
@@ -211,15 +212,19 @@ func (v *volleys) note(volley rendezvous.Volley, side predict.Side) {
 	}
 	v.report.At, v.report.Probability = round.At, round.Probability
 	v.report.Rounds = append(v.report.Rounds, round)
-	v.trace(Agree, "round %d, %s: %d SYNs here and %d there, p = %.3g", volley.Round, volley.Name, side.SYNs, peer, volley.Plan.Probability)
+	v.trace(Agree, "round %d, %s: %d SYNs here and %d there, p = %.3g", volley.Round, volley.Name, volley.SYNs()-peer, peer, volley.Plan.Probability)
 }
 
 // conclude completes the note.
 func (v *volleys) conclude(runners []*runner, won *nominated) {
 	round := &v.report.Rounds[len(v.report.Rounds)-1]
+	v.resets = 0
 	for _, r := range runners {
 		round.Attempts += r.called
 		round.SYNs += r.sent
+		if refused(r.failure) {
+			v.resets++
+		}
 	}
 	v.report.SYNsCalled += round.Attempts
 	v.report.SYNsOnWire += round.SYNs
@@ -273,7 +278,7 @@ func (v *volleys) openVolley(side predict.Side, round int) (runners []*runner, e
 }
 
 // shoot lets the SYNs leave at the instant and authenticates what stands.
-func (v *volleys) shoot(ctx context.Context, runners []*runner, listener net.Listener) (*nominated, error) {
+func (v *volleys) shoot(ctx context.Context, volley rendezvous.Volley, runners []*runner, listener net.Listener) (*nominated, error) {
 	v.cfg.Clock.Disturb(v.cfg.Disturb)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -286,7 +291,12 @@ func (v *volleys) shoot(ctx context.Context, runners []*runner, listener net.Lis
 	}()
 	pad := v.cfg.Network.Launchpad(launchLead)
 	v.report.LaunchStep = pointer(pad.Step())
-	err := v.fire(ctx, v.plan, pad, v.plan.at.Add(v.cfg.Late), runners...)
+	var err error
+	if volley.Earnest != "" {
+		err = v.fireLow(ctx, pad, runners, volley.Earnest == v.cfg.Identity.ID())
+	} else {
+		err = v.fire(ctx, v.plan, pad, v.plan.at.Add(v.cfg.Late), runners...)
+	}
 	if err != nil {
 		cancel()
 	}

@@ -17,6 +17,7 @@ type Forecast struct {
 	Behavior predict.Behavior `json:"behavior"`
 	Outside  netip.AddrPort   `json:"outside"` // of the last mapping that was observed, or of the one that stands
 	Seen     time.Time        `json:"seen"`    // when that was made, on the timescale of the schedule
+	Resets   int              `json:"resets"`  // SYNs of the round before that a reset answered here
 }
 
 // SignedForecast is a forecast as it travels; see SignedOffer.
@@ -45,7 +46,7 @@ func (s SignedForecast) Open(maker, recipient KeyID, session string, round int) 
 
 // check refuses what no honest peer sends.
 func (f Forecast) check() error {
-	if !f.Outside.IsValid() || f.Outside.Port() == 0 || f.Outside.Addr().Zone() != "" {
+	if !f.Outside.IsValid() || f.Outside.Port() == 0 || f.Outside.Addr().Zone() != "" || f.Resets < 0 || f.Resets > maxBudget {
 		return errors.New("the peer's forecast holds an address that is none")
 	}
 	if err := f.Behavior.Check(); err != nil {

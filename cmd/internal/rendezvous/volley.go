@@ -10,16 +10,21 @@ import (
 // A Volley is a round of many SYNs on sockets that are alive together, as both
 // peers compute it.
 type Volley struct {
-	Round int
-	Name  string        // "knock", or the method of the plan
-	At    time.Time     // the common instant of the round
-	Plan  predict.Plan  // A is the party whose key sorts first
-	Gap   time.Duration // from the last observation of a side whose ports are foretold to the instant; 0 where there is none
+	Round   int
+	Name    string        // "knock", or the method of the plan
+	At      time.Time     // the common instant of the round
+	Plan    predict.Plan  // A is the party whose key sorts first
+	Earnest KeyID         // in a LowTTL volley the party that sends each SYN once more, in earnest
+	Gap     time.Duration // from the last observation of a side whose ports are foretold to the instant; 0 where there is none
 }
 
 // Knock is the name of the round in which a side whose ports nobody knows sends
 // one SYN to the other one's known port, where that one listens.
 const Knock = "knock"
+
+// LowTTL is the name of a volley whose SYNs open the own NAT and die before the
+// peer's. When all have left, one side repeats its own in earnest.
+const LowTTL = "low-ttl"
 
 // For is the part of the party with this key.
 func (v Volley) For(s Schedule, key KeyID) predict.Side {
@@ -30,7 +35,22 @@ func (v Volley) For(s Schedule, key KeyID) predict.Side {
 }
 
 // SYNs is what the round costs both sides together.
-func (v Volley) SYNs() int { return v.Plan.A.SYNs + v.Plan.B.SYNs }
+func (v Volley) SYNs() int {
+	both := v.Plan.A.SYNs + v.Plan.B.SYNs
+	if v.Earnest != "" {
+		both += min(v.Plan.A.SYNs, v.Plan.B.SYNs)
+	}
+	return both
+}
+
+// SYNsOf is what it costs the party with this key.
+func (v Volley) SYNsOf(s Schedule, key KeyID) int {
+	n := v.For(s, key).SYNs
+	if v.Earnest == key {
+		n *= 2
+	}
+	return n
+}
 
 // foresee decides between single SYNs to known ports and volleys, and says how
 // likely the ports meet. It plans volleys where both peers exchange forecasts
@@ -126,6 +146,9 @@ func (s Schedule) VolleyRound(own KeyID, f Forecasts, left int) Volley {
 	a, b := low.party(v.At), high.party(v.At)
 	v.Plan = frugal(a, b, left)
 	v.Name = string(v.Plan.Method)
+	if s.Short() && low.Resets+high.Resets > 0 {
+		s.lower(&v, frugal(a, b, left*2/3)) // since one side sends its part twice
+	}
 	if v.Plan.A.Fresh {
 		v.Gap = a.Gap
 	}
@@ -139,13 +162,34 @@ func (f Forecast) party(at time.Time) predict.Party {
 	return predict.Party{Behavior: f.Behavior, Outside: f.Outside, Gap: min(max(at.Sub(f.Seen), 0), longestGap)}
 }
 
+// Short: on a path as short as this the SYNs of two sides whose clocks are
+// known only so far may not cross, and a NAT that answers with resets ends both.
+func (s Schedule) Short() bool {
+	const surely = 10 * time.Millisecond // there and back
+	return s.Uncertain == nil || s.Delay < surely+4**s.Uncertain
+}
+
+// lower makes a volley of low-ttl SYNs of a plan. The side with fewer of them
+// repeats them.
+func (s Schedule) lower(v *Volley, plan predict.Plan) {
+	if plan.A.SYNs == 0 || plan.B.SYNs == 0 {
+		return
+	}
+	v.Name, v.Plan, v.Earnest = LowTTL, plan, s.low.Key
+	if plan.B.SYNs < plan.A.SYNs {
+		v.Earnest = s.high.Key
+	}
+}
+
 // longestGap bounds what a peer's time stamp can make this one compute.
 const longestGap = time.Minute
+
+// nearly is how much of the best probability is worth giving up.
+const nearly = 0.97
 
 // frugal spends half of the budget or less where that is nearly as good: the
 // rest pays for another round, for what no plan foresees.
 func frugal(a, b predict.Party, left int) predict.Plan {
-	const nearly = 0.97
 	full := predict.NewPlan(a, b, left)
 	for n := 2; n <= left/2; n *= 2 {
 		if p := predict.NewPlan(a, b, n); p.Probability >= nearly*full.Probability {
