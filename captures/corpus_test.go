@@ -45,6 +45,7 @@ func TestEveryPublicCaptureIsReadOrRefusedWithAReason(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no captures: %v", err)
 	}
+	slow := 0
 	for _, name := range files {
 		data, err := os.ReadFile(name)
 		if err != nil {
@@ -56,8 +57,12 @@ func TestEveryPublicCaptureIsReadOrRefusedWithAReason(t *testing.T) {
 		a, err := Analyze([]Source{{Name: filepath.Base(name), Reader: bytes.NewReader(data)}}, Filter{})
 		took := time.Since(start)
 		runtime.ReadMemStats(&after)
-		if n := after.TotalAlloc - before.TotalAlloc; n > 64<<20 || took > time.Second && !testing.Short() {
-			t.Errorf("%s: took %v and %d bytes", name, took, n)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 64<<20 {
+			t.Errorf("%s: allocated %d bytes", name, n)
+		}
+		if took > time.Second { // a busy machine may be slower once
+			t.Logf("%s: took %v", name, took)
+			slow++
 		}
 		if err != nil {
 			t.Logf("refused: %v", err)
@@ -67,6 +72,9 @@ func TestEveryPublicCaptureIsReadOrRefusedWithAReason(t *testing.T) {
 			t.Errorf("%s: does not marshal: %v", name, err)
 		}
 		t.Logf("%s: %d packets %v %v %v", a.Files[0].Path, a.Files[0].Packets, a.Files[0].LinkTypes, a.Summary, a.Files[0].Problems)
+	}
+	if slow > 3 {
+		t.Errorf("%d of %d files took more than a second", slow, len(files))
 	}
 }
 
