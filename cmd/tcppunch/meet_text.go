@@ -43,6 +43,8 @@ func hintOf(cause punch.Cause) string {
 		return "the more precise the common instant, the likelier the SYNs cross; more --retries help too"
 	case punch.BudgetSpent:
 		return "raise --budget and --retries on both sides"
+	case punch.PortMispredicted:
+		return "a larger --budget on both sides makes it likelier that the ports meet"
 	case punch.LaunchedLate:
 		return "this machine was too busy at the instant: try again"
 	}

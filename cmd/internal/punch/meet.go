@@ -46,6 +46,7 @@ type meeting struct {
 	keys     *roleKeys // of an appointment; nil with a coordinator
 
 	client   *rendezvous.Client
+	reached  netip.Addr     // of the coordinator
 	watch    sync.WaitGroup // goroutines that end with the client
 	welcome  rendezvous.Welcome
 	presence rendezvous.Presence
@@ -142,6 +143,7 @@ func (m *meeting) connect(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	m.reached = m.client.Remote().Addr()
 	m.welcome, err = m.client.Register(ctx, m.cfg.Name)
 	return err
 }
@@ -360,12 +362,12 @@ func (m *meeting) promising(s rendezvous.Schedule) error {
 }
 
 func infeasible(budget int, probability float64) string {
-	return fmt.Sprintf("neither side's ports can be foretold well enough: %d SYNs would meet with a probability of %.2g, so none was sent; only a relay can help", budget, probability)
+	return fmt.Sprintf("neither side's ports can be foretold well enough: %d SYNs would meet with a probability of %.2g, so none of them was sent; only a relay can help", budget, probability)
 }
 
 // admit drops the pairs that policy forbids to dial.
 func (m *meeting) admit(pairs []rendezvous.Pair, attested []netip.AddrPort) ([]rendezvous.Pair, error) {
-	policy := rendezvous.Policy{Coordinator: m.client.Remote().Addr(), OnLink: m.cfg.OnLink}
+	policy := rendezvous.Policy{Coordinator: m.reached, OnLink: m.cfg.OnLink}
 	allowed, refusals := rendezvous.Attest(pairs, attested, policy)
 	for _, r := range refusals {
 		m.report.Refusals = append(m.report.Refusals, r.Error())
