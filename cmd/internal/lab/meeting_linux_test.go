@@ -57,6 +57,38 @@ func TestMeetingsConnectWhereTheyMust(t *testing.T) {
 	}
 }
 
+// TestForetoldPortsMeet: the budgets are of both sides together and leave a chance
+// below one in a thousand to miss.
+func TestForetoldPortsMeet(t *testing.T) {
+	for _, c := range []struct {
+		a, b, delay string
+		budget      int
+	}{
+		{"linux", "linux-sequential", "20ms", 24},
+		{"home-sequential", "home-sequential", "20ms", 64},
+		{"linux", "cellular-band-251", "20ms", 200},
+		{"linux+cgn-block-512", "linux", "20ms", 300},
+		{"public", "linux-random", "20ms", 100},
+		{"full-cone", "symmetric", "20ms", 100},
+		{"home-sequential,unsolicited=rst", "openwrt", "0", 100},
+	} {
+		t.Run(c.a+" "+c.b+" "+c.delay, func(t *testing.T) {
+			d := trials(t, "--a", c.a, "--b", c.b, "--delay", c.delay, "--budget", fmt.Sprint(c.budget), "--trials", "2")
+			if d.Summary.Valid == 0 {
+				t.Skipf("this machine was too slow for every one of %d trials", d.Summary.Trials)
+			}
+			if d.Summary.Established != d.Summary.Valid {
+				t.Errorf("%d of %d connected, causes %v", d.Summary.Established, d.Summary.Valid, d.Summary.Causes)
+			}
+			for _, r := range d.Trials {
+				if r.SYNsA == nil || r.SYNsB == nil || *r.SYNsA+*r.SYNsB > int64(c.budget) {
+					t.Errorf("%v and %v SYNs on the wire, the budget is %d", brief(r.SYNsA), brief(r.SYNsB), c.budget)
+				}
+			}
+		})
+	}
+}
+
 func TestTrialsTellWhatTheLabKnows(t *testing.T) {
 	d := trials(t)
 	i := slices.IndexFunc(d.Trials, func(t Trial) bool { return t.Valid })
