@@ -120,9 +120,14 @@ func (v *volleys) next(ctx context.Context, round int) (rendezvous.Volley, error
 // forecastPatience is how long the peer may take for its probes.
 const forecastPatience = 5 * time.Second
 
-// holdUntilRefresh waits until the ports should be looked at once more.
+// holdUntilRefresh waits until the ports should be looked at once more: shortly
+// before the first volley, and when a round is over for the peer too, for which
+// this side's forecast would have to wait.
 func (v *volleys) holdUntilRefresh(ctx context.Context) error {
 	at := v.planAt(v.schedule, v.schedule.At, nil).at.Add(-v.schedule.RefreshLead())
+	if len(v.report.Rounds) > 0 {
+		at = v.plan.at.Add(v.plan.volleyLife())
+	}
 	if at <= timing.Now() {
 		return nil
 	}

@@ -147,7 +147,7 @@ func (s Schedule) VolleyRound(own KeyID, f Forecasts, left int) Volley {
 	v.Plan = frugal(a, b, left)
 	v.Name = string(v.Plan.Method)
 	if s.Short() && low.Resets+high.Resets > 0 {
-		s.lower(&v, frugal(a, b, left*2/3)) // since one side sends its part twice
+		s.lower(&v, predict.NewPlan(a, b, left*2/3)) // since one side sends its part twice
 	}
 	if v.Plan.A.Fresh {
 		v.Gap = a.Gap
