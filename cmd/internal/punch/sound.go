@@ -19,6 +19,25 @@ type sounding struct {
 	host    netip.Addr
 	servers []netip.AddrPort
 	seen    []predict.Observation // in the order in which the SYNs left
+	own     []stride              // what this side's volleys took in between
+}
+
+// A stride is how far a volley moved the NAT's next port, and after how many
+// observations.
+type stride struct{ after, ports int }
+
+// undisturbed are the observations as if the volleys had made no mappings:
+// those are not foreign traffic. Only the newest ones are where they were.
+func (s *sounding) undisturbed() []predict.Observation {
+	list := slices.Clone(s.seen)
+	for _, own := range s.own {
+		for i := range list[:own.after] {
+			if port := list[i].Reflexive.Port() + uint16(own.ports); port != 0 {
+				list[i].Reflexive = netip.AddrPortFrom(list[i].Reflexive.Addr(), port)
+			}
+		}
+	}
+	return list
 }
 
 // A sound is one probe that is to be made.

@@ -29,6 +29,7 @@ type volleys struct {
 	plan     plan      // of the newest round
 	aimed    predict.Side
 	resets   int // that answered the SYNs of the newest round
+	delta    int // from one port to the next, as last foretold; 0 where they do not follow one another
 }
 
 // volleys goes through the rounds, from cheap to costly, until one connects.
@@ -143,14 +144,14 @@ func (v *volleys) holdUntilRefresh(ctx context.Context) error {
 func (v *volleys) forecast(ctx context.Context, round int) rendezvous.Forecast {
 	local := v.pair.Local
 	f := rendezvous.Forecast{Round: round, Behavior: *local.Behavior, Outside: local.Addr, Resets: v.resets}
-	i := slices.IndexFunc(v.soundings, func(s *sounding) bool { return s.host.Is4() == local.Addr.Addr().Is4() })
-	s := v.soundings[i]
+	s := v.sounding()
 	newest := s.seen[len(s.seen)-1]
 	if moves(f.Behavior) {
 		v.refresh(ctx, s, v.schedule.Delay)
 		newest = s.seen[len(s.seen)-1]
-		f.Behavior, f.Outside = predict.Classify(s.seen), newest.Reflexive
-		v.report.NAT = &NAT{Behavior: f.Behavior, Observations: s.seen}
+		f.Behavior, f.Outside = predict.Classify(s.undisturbed()), newest.Reflexive
+		v.delta = f.Behavior.Ports.Parameters.Delta
+		v.report.NAT = &NAT{Behavior: f.Behavior, Observations: slices.Clone(s.seen)}
 		v.trace(Predict, "%s appears as %s now", newest.Local, newest.Reflexive)
 	}
 	made := timing.Now().Add(-time.Since(newest.At)) // by the monotonic clock
@@ -182,6 +183,9 @@ func (v *volleys) carryOut(ctx context.Context, volley rendezvous.Volley) (*nomi
 		v.runners = append([]*runner{won.runner}, v.runners...)
 	}
 	v.retireAll(runners)
+	if side.Fresh {
+		v.discount(runners)
+	}
 	if listener != nil {
 		listener.Close()
 	}
@@ -236,6 +240,28 @@ func (v *volleys) conclude(runners []*runner, won *nominated) {
 	if won != nil {
 		round.Outcome = "established"
 	}
+}
+
+// discount remembers how far a volley's own mappings moved the NAT's next port.
+func (v *volleys) discount(runners []*runner) {
+	took := 0
+	for _, r := range runners {
+		took += min(r.called, 1) // repeated in earnest, a SYN finds its mapping
+	}
+	if s := v.sounding(); s != nil && v.delta != 0 {
+		s.own = append(s.own, stride{len(s.seen), took * v.delta})
+	}
+}
+
+// sounding is that of the family of the planned pair.
+func (v *volleys) sounding() *sounding {
+	is4 := v.pair.Local.Addr.Addr().Is4()
+	for _, s := range v.soundings {
+		if s.host.Is4() == is4 {
+			return s
+		}
+	}
+	return nil
 }
 
 func (v *volleys) retireAll(runners []*runner) {
