@@ -39,7 +39,7 @@ func checkDatagramReport(t *testing.T, document []byte) {
 		Transport   string          `json:"transport"`
 		Called      int             `json:"syns_called"`
 		Sent        int             `json:"syns_on_wire"`
-		Probability json.RawMessage `json:"probability"`
+		Probability json.RawMessage `json:"predicted_probability"`
 	}
 	if err := json.Unmarshal(document, &r); err != nil {
 		t.Fatal(err)

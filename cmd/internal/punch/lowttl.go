@@ -20,22 +20,23 @@ func (p plan) lowTTLAt() timing.Instant {
 
 // lowTTLGap is how long after that the real SYN follows: when the other side's
 // first one has surely left, however far the clocks are apart and however busy
-// that machine is.
+// that machine is, and when what the network says about the dying SYN is heard.
 func (p plan) lowTTLGap() time.Duration {
 	if p.likely == 0 {
 		return 300 * time.Millisecond
 	}
-	return 20*time.Millisecond + 2*p.likely
+	return 20*time.Millisecond + 2*p.likely + p.delay/2
 }
 
 // lowTTLSlack is how long before that the waiting side must hear the other one,
-// whose instant may lie so much earlier. Until then it is deaf to the ICMP error
-// about its own dying SYN, which would end the attempt.
+// whose instant may lie so much earlier, and this side's thread wake so much
+// later. Until then it is deaf to the ICMP error about its own dying SYN, which
+// would end the attempt.
 func (p plan) lowTTLSlack() time.Duration {
 	if p.likely == 0 {
 		return p.lowTTLGap() / 2
 	}
-	return p.likely
+	return 5*time.Millisecond + 2*p.likely
 }
 
 // lowTTL takes timing out of the game. Both sides send a SYN that opens their
