@@ -89,7 +89,7 @@ var behaviours = []struct {
 	{"syn-rate=2", opens(1, 4)},
 	{"quota=3", opens(3, 3)},
 	{"mapping=apdm,ports=sequential:1,churn=4000", ports(func(p []uint16) bool { return !stepping(1)(p) })},
-	{"mapping=apdm,ports=sequential:1,churn=400:20", ports(func(p []uint16) bool { return !stepping(1)(p) })},
+	{"mapping=apdm,ports=sequential:1,churn=40000:20", ports(func(p []uint16) bool { return !stepping(1)(p) })},
 
 	{"udp=keep", udp(true)},
 	{"udp=drop", udp(false)},

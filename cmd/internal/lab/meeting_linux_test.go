@@ -24,6 +24,14 @@ func trials(t testing.TB, args ...string) Document {
 	return d
 }
 
+// inParallel lets meetings over a distance run beside each other; where there is
+// none, microseconds decide.
+func inParallel(t *testing.T, delay string) {
+	if delay != "0" {
+		t.Parallel()
+	}
+}
+
 func TestMeetingsConnectWhereTheyMust(t *testing.T) {
 	for _, c := range []struct{ a, b, delay string }{
 		{"linux", "linux", "20ms"},
@@ -46,6 +54,7 @@ func TestMeetingsConnectWhereTheyMust(t *testing.T) {
 		{"firewall,ttl=rewrite:64", "firewall,ttl=rewrite:64", "20ms"}, // the peers cannot tell segments by their TTL
 	} {
 		t.Run(c.a+" "+c.b+" "+c.delay, func(t *testing.T) {
+			inParallel(t, c.delay)
 			d := trials(t, "--a", c.a, "--b", c.b, "--delay", c.delay, "--trials", "2")
 			if d.Summary.Valid == 0 {
 				t.Skipf("this machine was too slow for every one of %d trials", d.Summary.Trials)
@@ -73,6 +82,7 @@ func TestForetoldPortsMeet(t *testing.T) {
 		{"home-sequential,unsolicited=rst", "openwrt", "0", 100},
 	} {
 		t.Run(c.a+" "+c.b+" "+c.delay, func(t *testing.T) {
+			inParallel(t, c.delay)
 			d := trials(t, "--a", c.a, "--b", c.b, "--delay", c.delay, "--budget", fmt.Sprint(c.budget), "--trials", "2")
 			if d.Summary.Valid == 0 {
 				t.Skipf("this machine was too slow for every one of %d trials", d.Summary.Trials)
