@@ -362,7 +362,7 @@ func (m *meeting) promising(s rendezvous.Schedule) error {
 }
 
 func infeasible(budget int, probability float64) string {
-	return fmt.Sprintf("neither side's ports can be foretold well enough: %d SYNs would meet with a probability of %.2g, so none of them was sent; only a relay can help", budget, probability)
+	return fmt.Sprintf("neither side's ports can be foretold well enough: %d SYNs would meet with a probability of %.2g, so no burst was sent; only a relay can help", budget, probability)
 }
 
 // admit drops the pairs that policy forbids to dial.
