@@ -67,13 +67,6 @@ func (b *inbox) got(ctx context.Context, port uint16, within time.Duration) bool
 	}
 }
 
-// any reports whether anything has come at all.
-func (b *inbox) any() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.from) > 0
-}
-
 func (b *inbox) close() {
 	b.listener.Close()
 	b.done.Wait()
