@@ -139,7 +139,7 @@ func TestEveryValueHasItsBehaviour(t *testing.T) {
 				word = ""
 			}
 			if key == "churn" && argument != "" { // LAMBDA:BATCH
-				word = "400:"
+				word = "40000:"
 			}
 			if key == "pool" && !more {
 				continue // a pool without a size is of the one address that there is
