@@ -104,7 +104,7 @@ func (a *Analyzer) Add(file int, link LinkType, p Packet) {
 	counts.Packets++
 	a.worker.counts = FileCounts{}
 	a.worker.begin(file, a.offset(file))
-	a.worker.add(arrival{
+	a.worker.add(&arrival{
 		data: p.Data, link: link, place: p.Interface, cut: p.Length - len(p.Data), time: nanosOf(p.Time), number: counts.Packets,
 	})
 	a.worker.flush()
@@ -142,7 +142,7 @@ func (a *Analyzer) openings() (list []opened, counts verdictCounts) {
 		s := &a.shards[i]
 		numbers, counted := s.all()
 		for _, n := range numbers {
-			list = append(list, opened{s, n, s.openings.at(n).id.place >> 33, s.attempts.at(n).first})
+			list = append(list, opened{s, n, s.openings.at(n).id.place >> 33, s.openings.at(n).first})
 		}
 		for v, n := range counted {
 			counts[v] += n

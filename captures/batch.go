@@ -3,6 +3,7 @@ package captures
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 // batch is the packets of one window, where they lie.
@@ -40,7 +41,7 @@ func (r *Reader) fill(b *batch) error {
 	if err != nil {
 		return err
 	}
-	b.add(r.record(p))
+	*b.add() = r.record(p)
 	if r.format == FormatPcapNG {
 		r.scanNG(b)
 	} else {
@@ -50,7 +51,16 @@ func (r *Reader) fill(b *batch) error {
 	return nil
 }
 
-func (b *batch) add(r record) { b.records = append(b.records, r) }
+// add makes room for a record, which is to be filled where it lies: to copy it
+// would take longer, as a copy waits for each of its parts.
+func (b *batch) add() *record {
+	n := len(b.records)
+	if n == cap(b.records) {
+		b.records = slices.Grow(b.records, 1)
+	}
+	b.records = b.records[:n+1]
+	return &b.records[n]
+}
 
 func (r *Reader) record(p Packet) record {
 	return record{
@@ -79,10 +89,9 @@ func (r *Reader) scanClassic(b *batch) {
 			return
 		}
 		start := r.pos + header
-		b.add(record{
-			time:  int64(word(h, swap))*1_000_000_000 + int64(word(h[4:], swap))*int64(r.classic.unit),
-			start: uint32(start), length: captured, cut: uint32(wireLength(length, int(captured))) - captured,
-		})
+		x := b.add()
+		x.time = int64(word(h, swap))*1_000_000_000 + int64(word(h[4:], swap))*int64(r.classic.unit)
+		x.start, x.length, x.cut, x.place = uint32(start), captured, uint32(wireLength(length, int(captured)))-captured, 0
 		r.pos = start + int(captured)
 	}
 }
@@ -111,7 +120,7 @@ func (r *Reader) scanNG(b *batch) {
 			return
 		}
 		if found {
-			b.add(r.record(p))
+			*b.add() = r.record(p)
 		}
 	}
 }
@@ -130,11 +139,10 @@ func (r *Reader) scanEnhanced(b *batch, block []byte, swap bool) bool {
 	if index >= uint64(len(r.clocks)) || captured > maxPacket || int(captured) > len(block)-32 {
 		return false
 	}
-	b.add(record{
-		time:  r.clocks[index].nanos(uint64(word(block[12:], swap))<<32 | uint64(word(block[16:], swap))),
-		start: uint32(r.pos + 28), length: captured,
-		cut: uint32(wireLength(word(block[24:], swap), int(captured))) - captured, place: uint32(index),
-	})
+	x := b.add()
+	x.time = r.clocks[index].nanos(uint64(word(block[12:], swap))<<32 | uint64(word(block[16:], swap)))
+	x.start, x.length, x.place = uint32(r.pos+28), captured, uint32(index)
+	x.cut = uint32(wireLength(word(block[24:], swap), int(captured))) - captured
 	r.pos += len(block)
 	return true
 }

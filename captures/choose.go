@@ -120,7 +120,7 @@ func sharedNumbers(list []opened, orphans []Segment) map[opened]bool {
 	}
 	uses := make([]use, 0, 2*len(list))
 	for i, o := range list {
-		state, isn := o.shard.openings.at(o.number).state, o.shard.attempts.at(o.number).isn
+		state, isn := o.shard.openings.at(o.number).state, o.shard.openings.at(o.number).isn
 		for end := range 2 {
 			if state&of(end, stateISN) != 0 {
 				uses = append(uses, use{isn[end], i})

@@ -19,20 +19,12 @@ func (a *Analyzer) feed(file int, r *Reader) error {
 			return err
 		}
 		counts.Packets += len(b.records)
-		first.fileAll(b)
+		first.addAll(b)
 		if workers > 1 && r.ended == nil && len(r.buffer) >= fullWindow {
 			counts.add(first.counts)
 			return newParty(a, file, workers).feed(r, counts)
 		}
 	}
-}
-
-// fileAll takes all packets of a batch.
-func (w *worker) fileAll(b *batch) {
-	for i := range b.records {
-		w.add(b.arrival(i))
-	}
-	w.flush()
 }
 
 // party is several workers on one file. The batches pass from the reader to
@@ -109,7 +101,7 @@ func (p *party) feed(r *Reader, counts *FileCounts) error {
 
 func (p *party) work(i int) {
 	for b := range p.inputs[i] {
-		p.workers[i].fileAll(&b.batch)
+		p.workers[i].addAll(&b.batch)
 		if b.using.Add(-1) > 0 {
 			continue
 		}

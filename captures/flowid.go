@@ -1,7 +1,6 @@
 package captures
 
 import (
-	"cmp"
 	"encoding/binary"
 	"math/bits"
 	"math/rand/v2"
@@ -30,17 +29,23 @@ func placeOf(file, place int, is6 bool) uint64 {
 	return p
 }
 
-// newFlowID orders the ends, and says whether the first one is low. Its tag is
-// still to be set.
-func newFlowID(from, to [2]uint64, fromPort, toPort uint16, place uint64) (flowID, bool) {
-	order := cmp.Compare(from[1], to[1])
+// set orders the ends, and says whether the first one is low. ports are the
+// first end's and, in the lower half, the other's. The tag is still to be set.
+func (f *flowID) set(from, to [2]uint64, ports uint32, place uint64) (fromLow bool) {
+	f.place = place
+	if isBefore(from, to, ports) {
+		f.low, f.high, f.ports = from, to, ports
+		return true
+	}
+	f.low, f.high, f.ports = to, from, bits.RotateLeft32(ports, 16)
+	return false
+}
+
+func isBefore(from, to [2]uint64, ports uint32) bool {
 	if from[0] != to[0] {
-		order = cmp.Compare(from[0], to[0])
+		return from[0] < to[0]
 	}
-	if order < 0 || order == 0 && fromPort <= toPort {
-		return flowID{low: from, high: to, place: place, ports: uint32(fromPort)<<16 | uint32(toPort)}, true
-	}
-	return flowID{low: to, high: from, place: place, ports: uint32(toPort)<<16 | uint32(fromPort)}, false
+	return from[1] < to[1] || from[1] == to[1] && ports>>16 <= ports&0xffff
 }
 
 // hashSeed differs in each process, so that no file can be made whose flows
@@ -59,7 +64,11 @@ func (f *flowID) setTag() {
 }
 
 // shard is the same in every process, since what is kept depends on it.
-func (f *flowID) shard() int { return int(f.ports*0x9e3779b1>>16^f.ports) % shards }
+func (f *flowID) shard() int { return shardOf(f.ports) }
+
+// shardOf is the same for both directions, so that it is known before the ends
+// are ordered.
+func shardOf(ports uint32) int { return int((ports>>16+ports&0xffff)*0x9e3779b1>>16) % shards }
 
 // key is the same in the words of the rest of the package.
 func (f *flowID) key() flowKey {

@@ -12,7 +12,6 @@ type node struct {
 	tsval    uint32
 	tsecr    uint32
 	payload  uint32
-	before   uint32
 	window   uint16
 	mss      uint16
 	ipID     uint16
@@ -20,15 +19,21 @@ type node struct {
 	bits     uint8
 	ttl      uint8
 	scale    uint8
+	_        [10]byte // to 64
 }
 
 // nodeSlab hands out nodes, and takes back whole chains of them: the free ones
-// are a chain as well, so that giving touches only the last of a chain.
+// are a chain as well, so that giving touches only the last of a chain. The
+// links lie apart, where they are dense: no free node is touched to take it.
 type nodeSlab struct {
 	slab[node]
-	unused uint32 // the first free one
+	links  slab[uint32] // with the same numbers: the node before
+	unused uint32       // the first free one
 	free   int
 }
+
+func (s *nodeSlab) before(n uint32) uint32       { return *s.links.at(n) }
+func (s *nodeSlab) link(n uint32, before uint32) { *s.links.at(n) = before }
 
 func (s *nodeSlab) held() int { return int(s.made) - s.free }
 
@@ -36,16 +41,17 @@ func (s *nodeSlab) held() int { return int(s.made) - s.free }
 func (s *nodeSlab) take() uint32 {
 	n := s.unused
 	if n == 0 {
+		s.links.take()
 		return s.slab.take()
 	}
-	s.unused = s.at(n).before
+	s.unused = s.before(n)
 	s.free--
 	return n
 }
 
 // give takes back a chain of so many nodes.
 func (s *nodeSlab) give(latest, oldest uint32, count int) {
-	s.at(oldest).before = s.unused
+	s.link(oldest, s.unused)
 	s.unused = latest
 	s.free += count
 }
@@ -74,13 +80,13 @@ func bitIf(set bool, bit uint8) uint8 {
 	return 0
 }
 
-func newNode(l *look, o *Options) node {
-	return node{
-		time: l.time, packet: l.packet, layout: o.Layout, seq: l.seq, ack: l.ack, tsval: o.TSval, tsecr: o.TSecr,
-		payload: l.payload, window: l.window, mss: o.MSS, ipID: l.ipID, kind: l.kind, ttl: l.ttl, scale: o.WindowScale,
-		bits: bitIf(l.fromLow, nodeFromLow) | bitIf(l.df, nodeDF) | bitIf(o.HasWindowScale, nodeScale) |
-			bitIf(o.SACKPermitted, nodeSACK) | bitIf(o.HasTimestamps, nodeStamps),
-	}
+// set fills a node where it lies, since a copy would wait for each of its parts.
+func (n *node) set(l *look, o *Options) {
+	n.time, n.packet, n.layout = l.time, l.packet, o.Layout
+	n.seq, n.ack, n.tsval, n.tsecr, n.payload = l.seq, l.ack, o.TSval, o.TSecr, l.payload
+	n.window, n.mss, n.ipID, n.kind, n.ttl, n.scale = l.window, o.MSS, l.ipID, l.kind, l.ttl, o.WindowScale
+	n.bits = bitIf(l.fromLow, nodeFromLow) | bitIf(l.df, nodeDF) | bitIf(o.HasWindowScale, nodeScale) |
+		bitIf(o.SACKPermitted, nodeSACK) | bitIf(o.HasTimestamps, nodeStamps)
 }
 
 func newICMPNote(s *Segment) icmpNote {

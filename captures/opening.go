@@ -2,18 +2,17 @@ package captures
 
 import "time"
 
-// opening is one opening at one vantage point while packets come: the 64 bytes
-// that every packet of a connection touches.
+// opening is one opening at one vantage point while packets come. The first 64
+// bytes are what every packet of a connection touches; the rest, which matters
+// until it stands, lies in the next line of the cache, which processors fetch
+// along with it.
 type opening struct {
 	id     flowID
 	time   int64  // of its latest segment
 	latest uint32 // node
 	plain  uint16 // counts of segments without SYN or RST, two bits for each side and kind
 	state  uint16
-}
 
-// attempts is the rest of an opening, which matters until it stands.
-type attempts struct {
 	isn    [2]uint32 // the latest of each end, low and high
 	syns   [2]uint32 // SYNs of each end, all of them
 	tries  [2]uint32 // different sequence numbers in them
@@ -21,6 +20,7 @@ type attempts struct {
 	marks  uint64    // a byte for each of the latest 8 segments that were kept
 	oldest uint32    // node
 	count  uint16    // nodes
+	_      [18]byte  // to 128
 }
 
 // The state of an opening. Those of an end are shifted by one for high.
@@ -66,13 +66,13 @@ func (s *shard) isOver(n uint32, l *look) bool {
 // ICMP error whether it quotes such a segment.
 func (s *shard) knows(n uint32, l *look) bool {
 	o, end := s.openings.at(n), l.end()
-	if o.is(of(end, stateISN)) && s.attempts.at(n).isn[end] == l.seq {
+	if o.is(of(end, stateISN)) && o.isn[end] == l.seq {
 		return true
 	}
 	if !o.is(stateOdd) {
 		return false
 	}
-	for i := o.latest; i != 0; i = s.nodes.at(i).before {
+	for i := o.latest; i != 0; i = s.nodes.before(i) {
 		if x := s.nodes.at(i); x.kind.isSyn() && x.seq == l.seq && x.has(nodeFromLow) == l.fromLow {
 			return true
 		}
@@ -141,8 +141,8 @@ func plainAt(end int, kind Kind) int {
 func (o *opening) plainOf(end int, kind Kind) int { return int(o.plain >> plainAt(end, kind) & 3) }
 
 func (s *shard) noteSyn(n uint32, l *look) {
-	o, a, end := s.openings.at(n), s.attempts.at(n), l.end()
-	a.syns[end]++
+	o, end := s.openings.at(n), l.end()
+	o.syns[end]++
 	if l.payload > 0 {
 		o.state |= stateOdd
 	}
@@ -150,28 +150,28 @@ func (s *shard) noteSyn(n uint32, l *look) {
 		o.state |= of(end, stateSyn)
 		return
 	}
-	a.tries[end]++
+	o.tries[end]++
 	if o.isAny(of(end, stateISN) | of(1-end, stateSyn)) {
 		o.state |= stateOdd
 	}
-	a.isn[end] = l.seq
+	o.isn[end] = l.seq
 	o.state = o.state&^bothAnswered | of(end, stateSyn|stateISN)
 	o.plain = 0
 }
 
 func (s *shard) noteSynAck(n uint32, l *look) {
-	o, a, end := s.openings.at(n), s.attempts.at(n), l.end()
+	o, end := s.openings.at(n), l.end()
 	known := o.is(of(end, stateISN))
-	if !o.is(of(1-end, stateSyn)) || l.ack != a.isn[1-end]+1 || known && a.isn[end] != l.seq || o.is(of(end, stateSyn)) {
+	if !o.is(of(1-end, stateSyn)) || l.ack != o.isn[1-end]+1 || known && o.isn[end] != l.seq || o.is(of(end, stateSyn)) {
 		o.state |= stateOdd
 	}
-	a.isn[end] = l.seq
+	o.isn[end] = l.seq
 	o.state |= of(end, stateSynAck|stateISN)
 }
 
 // noteRst: a RST after the end of a connection is of no interest.
 func (s *shard) noteRst(n uint32, l *look) bool {
-	o, a, end := s.openings.at(n), s.attempts.at(n), l.end()
+	o, end := s.openings.at(n), l.end()
 	if o.is(stateEnded) {
 		return false
 	}
@@ -179,7 +179,7 @@ func (s *shard) noteRst(n uint32, l *look) bool {
 		o.state |= stateEnded
 		return true
 	}
-	if l.kind == KindRstAck && o.is(of(1-end, stateSyn)) && l.ack == a.isn[1-end]+1 {
+	if l.kind == KindRstAck && o.is(of(1-end, stateSyn)) && l.ack == o.isn[1-end]+1 {
 		o.state |= of(end, stateRefused)
 	} else {
 		o.state |= stateOdd
@@ -189,8 +189,8 @@ func (s *shard) noteRst(n uint32, l *look) bool {
 
 // fits reports whether the numbers of a segment belong to the opening's.
 func (s *shard) fits(n uint32, l *look) bool {
-	o, a, end := s.openings.at(n), s.attempts.at(n), l.end()
-	return o.is(stateISN|stateISN<<1) && within(l.seq, a.isn[end]+1) && within(l.ack, a.isn[1-end]+1)
+	o, end := s.openings.at(n), l.end()
+	return o.is(stateISN|stateISN<<1) && within(l.seq, o.isn[end]+1) && within(l.ack, o.isn[1-end]+1)
 }
 
 // quickVerdict judges the openings that take no thought, by the rules of

@@ -7,7 +7,7 @@ import "encoding/binary"
 // so that the outcome does not depend on how many work.
 const (
 	shards        = 8
-	maxOpenings   = 1 << 20 / shards // in progress, at about 100 bytes each
+	maxOpenings   = 1 << 20 / shards // in progress, at 128 bytes each
 	maxNodes      = 1 << 21 / shards // segments of all openings, at 64 bytes each
 	maxKept       = 1 << 17 / shards // ordinary openings kept when they are over, to be compared between places
 	maxKeptAlone  = 1 << 14 / shards // the same where there is one place so far, and they are only to be listed
@@ -24,7 +24,6 @@ const (
 type shard struct {
 	table    table
 	openings slab[opening]
-	attempts slab[attempts] // with the same numbers
 	nodes    nodeSlab
 	notes    slab[icmpNote]
 	tcp      tcpLayer
@@ -71,7 +70,7 @@ func (s *shard) place(l *look) {
 		}
 		return
 	}
-	if s.isRepeated(o, s.attempts.at(n).marks, l) || !s.isWanted(n, l) {
+	if s.isRepeated(o, l) || !s.isWanted(n, l) {
 		return
 	}
 	s.add(n, l)
@@ -100,10 +99,8 @@ func (s *shard) open(l *look) uint32 {
 	}
 	s.places = s.places || s.only != place
 	n := s.openings.take()
-	s.attempts.take()
-	s.attempts.at(n).first = l.packet
 	o := s.openings.at(n)
-	o.id, o.state, o.time = l.id, stateUsed, l.time
+	o.id, o.state, o.time, o.first = l.id, stateUsed, l.time, l.packet
 	s.table.put(&l.id, n, &s.openings)
 	return n
 }
@@ -185,7 +182,6 @@ func (s *shard) finish(n uint32) {
 	s.count(n, &s.counts)
 	s.release(n)
 	s.openings.give(n)
-	s.attempts.give(n)
 }
 
 // keeps decides whether an opening that is over is kept.
@@ -230,17 +226,16 @@ func (s *shard) all() (kept []uint32, counts verdictCounts) {
 
 // release frees the segments of an opening. ICMP errors are in odd ones only.
 func (s *shard) release(n uint32) {
-	o, a := s.openings.at(n), s.attempts.at(n)
+	o := s.openings.at(n)
 	if o.latest == 0 {
 		return
 	}
 	for i := o.latest; i != 0 && o.is(stateOdd); {
-		x := s.nodes.at(i)
-		s.freeNote(x)
-		i = x.before
+		s.freeNote(s.nodes.at(i))
+		i = s.nodes.before(i)
 	}
-	s.nodes.give(o.latest, a.oldest, int(a.count))
-	o.latest, a.oldest, a.count = 0, 0, 0
+	s.nodes.give(o.latest, o.oldest, int(o.count))
+	o.latest, o.oldest, o.count = 0, 0, 0
 }
 
 func (s *shard) freeNote(x *node) {
@@ -263,25 +258,26 @@ func (s *shard) add(n uint32, l *look) {
 		s.drop(file, 1)
 		return
 	}
-	o, a := s.openings.at(n), s.attempts.at(n)
-	if a.count == maxFlowLength {
+	o := s.openings.at(n)
+	if o.count == maxFlowLength {
 		s.drop(file, s.forget(o))
-		a.count -= maxFlowLength/2 - keptFirst
+		o.count -= maxFlowLength/2 - keptFirst
 	}
 	options := l.options(&s.tcp)
-	x := newNode(l, &options)
+	number := s.nodes.take()
+	x := s.nodes.at(number)
+	x.set(l, &options)
 	if l.kind.IsICMP() {
 		note := s.notes.take()
 		*s.notes.at(note) = newICMPNote(l.decoded)
 		x.layout = uint64(note)
 	}
-	x.before = o.latest
-	o.latest = s.nodes.take()
-	*s.nodes.at(o.latest) = x
-	if a.count++; a.count == 1 {
-		a.oldest = o.latest
+	s.nodes.link(number, o.latest)
+	o.latest = number
+	if o.count++; o.count == 1 {
+		o.oldest = number
 	}
-	a.marks = a.marks<<8 | uint64(l.mark())
+	o.marks = o.marks<<8 | uint64(l.mark())
 }
 
 // mark tells most segments apart without looking at their nodes. It is not 0.
@@ -310,32 +306,32 @@ func (s *shard) forget(o *opening) int {
 	o.state |= stateOdd
 	last := o.latest
 	for range maxFlowLength/2 - 1 {
-		last = s.nodes.at(last).before
+		last = s.nodes.before(last)
 	}
-	from := s.nodes.at(last).before
+	from := s.nodes.before(last)
 	to, rest := from, from
 	for range maxFlowLength/2 - keptFirst {
 		to = rest
 		s.freeNote(s.nodes.at(to))
-		rest = s.nodes.at(to).before
+		rest = s.nodes.before(to)
 	}
-	s.nodes.at(last).before = rest
+	s.nodes.link(last, rest)
 	s.nodes.give(from, to, maxFlowLength/2-keptFirst)
 	return maxFlowLength/2 - keptFirst
 }
 
 // isRepeated recognises a frame that one capture holds twice: on its way in and
 // out of a router or of the loopback interface.
-func (s *shard) isRepeated(o *opening, marks uint64, l *look) bool {
+func (s *shard) isRepeated(o *opening, l *look) bool {
 	if gap := between(o.time, l.time); gap > duplicateFrame {
 		return false
 	}
-	if !hasByte(marks, l.mark()) {
+	if !hasByte(o.marks, l.mark()) {
 		return false
 	}
 	for i, seen := o.latest, 0; i != 0 && seen < 8; seen++ {
 		x := s.nodes.at(i)
-		i = x.before
+		i = s.nodes.before(i)
 		if gap := between(x.time, l.time); gap < 0 || gap > duplicateFrame {
 			continue
 		}
@@ -343,8 +339,9 @@ func (s *shard) isRepeated(o *opening, marks uint64, l *look) bool {
 			continue
 		}
 		options := l.options(&s.tcp)
-		y := newNode(l, &options)
-		y.packet, y.time, y.ttl, y.before = x.packet, x.time, x.ttl, x.before
+		var y node
+		y.set(l, &options)
+		y.packet, y.time, y.ttl = x.packet, x.time, x.ttl
 		if l.kind.IsICMP() {
 			if *s.notes.at(uint32(x.layout)) != newICMPNote(l.decoded) {
 				continue
@@ -376,7 +373,8 @@ func (l *look) options(tcp *tcpLayer) Options {
 // segment is for what belongs to no opening.
 func (l *look) segment(tcp *tcpLayer) Segment {
 	options := l.options(tcp)
-	x := newNode(l, &options)
+	var x node
+	x.set(l, &options)
 	var notes slab[icmpNote]
 	if l.kind.IsICMP() {
 		note := notes.take()
@@ -394,18 +392,18 @@ func (noFeedback) SetTruncated() {}
 
 // expand is an opening in the words of the rest of the package.
 func (s *shard) expand(n uint32) *flow {
-	o, a := s.openings.at(n), s.attempts.at(n)
-	f := &flow{key: o.id.key(), segments: make([]Segment, a.count), isns: map[isnKey]bool{}}
-	for i, at := o.latest, int(a.count)-1; i != 0; at-- {
+	o := s.openings.at(n)
+	f := &flow{key: o.id.key(), segments: make([]Segment, o.count), isns: map[isnKey]bool{}}
+	for i, at := o.latest, int(o.count)-1; i != 0; at-- {
 		x := s.nodes.at(i)
 		f.segments[at] = x.segment(f.key, &s.notes)
 		if x.kind.isSyn() {
 			f.isns[isnKey{f.segments[at].From, x.seq}] = true
 		}
-		i = x.before
+		i = s.nodes.before(i)
 	}
 	for end := range 2 {
-		f.syns[end], f.tries[end] = int(a.syns[end]), int(a.tries[end])
+		f.syns[end], f.tries[end] = int(o.syns[end]), int(o.tries[end])
 	}
 	return f
 }

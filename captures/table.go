@@ -21,6 +21,15 @@ func (t *table) slot(id *flowID, openings *slab[opening]) int {
 	}
 }
 
+// first is the number in the first slot that a flow with a tag may be in; 0 if
+// there is none.
+func (t *table) first(tag uint32) uint32 {
+	if len(t.slots) == 0 {
+		return 0
+	}
+	return uint32(t.slots[int(tag)&(len(t.slots)-1)])
+}
+
 func (t *table) find(id *flowID, openings *slab[opening]) uint32 {
 	if t.used == 0 {
 		return 0

@@ -17,40 +17,73 @@ type arrival struct {
 const pendingFrames = 64
 
 // worker files the segments of its shards, which are every n-th. All workers
-// look at all frames, which takes less than handing them over would.
+// glance at all frames, as far as it takes to see whose they are, which takes
+// less than handing them over would.
 type worker struct {
 	analyzer *Analyzer
-	index, n int
+	index    int
+	owned    owned
 	decoder  *Decoder
 	counts   FileCounts
 	file     int
 	offset   time.Duration
 	pending  [pendingFrames]look
 	waiting  int
-	ahead    uint64 // what was read ahead, lest the reading be optimised away
+	ahead    uint16 // what was read ahead, lest the reading be optimised away
 }
 
 func newWorker(a *Analyzer, index, n int) *worker {
-	return &worker{analyzer: a, index: index, n: n, decoder: NewDecoder()}
+	w := &worker{analyzer: a, index: index, decoder: NewDecoder()}
+	for i := index; i < shards; i += n {
+		w.owned |= 1 << i
+	}
+	return w
 }
+
+// owned is a set of shards, a bit for each.
+type owned uint8
+
+const ownAll owned = 1<<shards - 1
+
+func (o owned) has(shard int) bool { return o>>shard&1 != 0 }
 
 // begin is called before the frames of another file.
 func (w *worker) begin(file int, offset time.Duration) { w.file, w.offset = file, offset }
 
 // add takes a frame, which must stay valid until flush.
-func (w *worker) add(f arrival) {
-	l := &w.pending[w.waiting]
-	switch l.walk(f.link, f.data, placeOf(w.file, f.place, false)) {
-	case glanceOther:
-		return
+func (w *worker) add(f *arrival) {
+	switch w.glance(f.link, f.data, placeOf(w.file, f.place, false)) {
 	case glanceUnsure:
 		w.decode(f)
-		return
+	case glanceTCP:
+		w.wait(f.time, f.number)
 	}
-	if !w.owns(l) {
-		return
+}
+
+// addAll takes all packets of a batch.
+func (w *worker) addAll(b *batch) {
+	for i := range b.records {
+		r := &b.records[i]
+		frame := b.data[r.start : r.start+r.length]
+		switch w.glance(b.links[r.place], frame, placeOf(w.file, int(r.place), false)) {
+		case glanceUnsure:
+			f := b.arrival(i)
+			w.decode(&f)
+		case glanceTCP:
+			w.wait(r.time, b.first+i)
+		}
 	}
-	l.time, l.packet = w.stamp(f), uint64(f.number)
+	w.flush()
+}
+
+func (w *worker) glance(link LinkType, frame []byte, place uint64) glance {
+	return w.pending[w.waiting].walk(link, frame, place, w.owned)
+}
+
+// wait lets the segment that was just found wait for others.
+func (w *worker) wait(at int64, number int) {
+	l := &w.pending[w.waiting]
+	l.time, l.packet = w.stamp(at), uint64(number)
 	l.id.setTag()
 	w.counts.TCP++
 	if w.waiting++; w.waiting == pendingFrames {
@@ -58,17 +91,15 @@ func (w *worker) add(f arrival) {
 	}
 }
 
-func (w *worker) stamp(f arrival) int64 {
-	if f.time == noTime {
+func (w *worker) stamp(at int64) int64 {
+	if at == noTime {
 		return noTime
 	}
-	return f.time + int64(w.offset)
+	return at + int64(w.offset)
 }
 
-func (w *worker) owns(l *look) bool { return w.n == 1 || l.id.shard()%w.n == w.index }
-
 // decode lets gopacket decode a frame that is not a common one.
-func (w *worker) decode(f arrival) {
+func (w *worker) decode(f *arrival) {
 	s, err := w.decoder.decode(f.link, f.data, max(0, f.cut))
 	if err != nil {
 		if w.index == 0 && isDamage(err) {
@@ -84,10 +115,10 @@ func (w *worker) decode(f arrival) {
 	}
 	var l look
 	l.take(&s, w.file)
-	if !w.owns(&l) {
+	if !w.owned.has(l.id.shard()) {
 		return
 	}
-	l.time, l.packet = w.stamp(f), uint64(f.number)
+	l.time, l.packet = w.stamp(f.time), uint64(f.number)
 	l.id.setTag()
 	w.counts.TCP++
 	w.flush()
@@ -98,26 +129,21 @@ func (w *worker) shard(l *look) *shard { return &w.analyzer.shards[l.id.shard()]
 
 // flush files what is pending. It goes over all of it three times, so that the
 // processor fetches the slots of all, and then the openings, before any is
-// needed.
+// needed. No branch hangs on what is fetched, lest the rest wait for it.
 func (w *worker) flush() {
 	list := w.pending[:w.waiting]
 	w.waiting = 0
-	var slots [pendingFrames]uint64
+	var numbers [pendingFrames]uint32
 	for i := range list {
-		t := &w.shard(&list[i]).table
-		if len(t.slots) > 0 {
-			slots[i] = t.slots[int(list[i].id.tag)&(len(t.slots)-1)]
+		numbers[i] = w.shard(&list[i]).table.first(list[i].id.tag)
+	}
+	ahead := uint16(0)
+	for i := range list {
+		if o := &w.shard(&list[i]).openings; o.made > 0 {
+			ahead += o.at(numbers[i]).state
 		}
 	}
-	for i := range list {
-		n := uint32(slots[i])
-		if n == 0 {
-			continue
-		}
-		if s := w.shard(&list[i]); !s.openings.at(n).is(stateSettled) {
-			w.ahead += uint64(s.attempts.at(n).count)
-		}
-	}
+	w.ahead = ahead
 	for i := range list {
 		w.shard(&list[i]).place(&list[i])
 	}
