@@ -10,11 +10,14 @@ import (
 // flowID is a pair of ends at one vantage point, in one order for both
 // directions, without pointers.
 type flowID struct {
-	low, high [2]uint64 // addresses as numbers; an IPv4 address is in the second half
-	place     uint64    // file<<33 | interface<<1 | whether the addresses are IPv6
-	ports     uint32    // of low, and in the lower half of high
-	tag       uint32    // a hash of the rest, which tells most others apart
+	low, high number // addresses
+	place     uint64 // file<<33 | interface<<1 | whether the addresses are IPv6
+	ports     uint32 // of low, and in the lower half of high
+	tag       uint32 // a hash of the rest, which tells most others apart
 }
+
+// number is an address as a number; one of IPv4 is in the lower half.
+type number struct{ upper, lower uint64 }
 
 // is compares without a call.
 func (f *flowID) is(g *flowID) bool {
@@ -31,21 +34,14 @@ func placeOf(file, place int, is6 bool) uint64 {
 
 // set orders the ends, and says whether the first one is low. ports are the
 // first end's and, in the lower half, the other's. The tag is still to be set.
-func (f *flowID) set(from, to [2]uint64, ports uint32, place uint64) (fromLow bool) {
+func (f *flowID) set(from, to number, ports uint32, place uint64) (fromLow bool) {
 	f.place = place
-	if isBefore(from, to, ports) {
-		f.low, f.high, f.ports = from, to, ports
-		return true
+	if fromLow = from.upper < to.upper || from.upper == to.upper &&
+		(from.lower < to.lower || from.lower == to.lower && ports>>16 <= ports&0xffff); !fromLow {
+		from, to, ports = to, from, bits.RotateLeft32(ports, 16)
 	}
-	f.low, f.high, f.ports = to, from, bits.RotateLeft32(ports, 16)
-	return false
-}
-
-func isBefore(from, to [2]uint64, ports uint32) bool {
-	if from[0] != to[0] {
-		return from[0] < to[0]
-	}
-	return from[1] < to[1] || from[1] == to[1] && ports>>16 <= ports&0xffff
+	f.low, f.high, f.ports = from, to, ports
+	return fromLow
 }
 
 // hashSeed differs in each process, so that no file can be made whose flows
@@ -53,10 +49,10 @@ func isBefore(from, to [2]uint64, ports uint32) bool {
 var hashSeed = [4]uint64{rand.Uint64() | 1, rand.Uint64() | 1, rand.Uint64() | 1, rand.Uint64() | 1}
 
 func (f *flowID) setTag() {
-	high, low := bits.Mul64(f.low[1]^hashSeed[0], f.high[1]^hashSeed[1])
+	high, low := bits.Mul64(f.low.lower^hashSeed[0], f.high.lower^hashSeed[1])
 	sum := high ^ low ^ f.place
 	if f.place&1 != 0 {
-		high, low = bits.Mul64(f.low[0]^hashSeed[2], f.high[0]^hashSeed[3])
+		high, low = bits.Mul64(f.low.upper^hashSeed[2], f.high.upper^hashSeed[3])
 		sum ^= high ^ low
 	}
 	high, low = bits.Mul64(sum^uint64(f.ports)<<32, hashSeed[2])
@@ -80,21 +76,21 @@ func (f *flowID) key() flowKey {
 	}
 }
 
-func addrOf(number [2]uint64, is6 bool) netip.Addr {
+func addrOf(n number, is6 bool) netip.Addr {
 	var b [16]byte
-	binary.BigEndian.PutUint64(b[:], number[0])
-	binary.BigEndian.PutUint64(b[8:], number[1])
+	binary.BigEndian.PutUint64(b[:], n.upper)
+	binary.BigEndian.PutUint64(b[8:], n.lower)
 	if is6 {
 		return netip.AddrFrom16(b)
 	}
 	return netip.AddrFrom4([4]byte(b[12:]))
 }
 
-func numberOf(a netip.Addr) [2]uint64 {
+func numberOf(a netip.Addr) number {
 	if a.Is4() {
 		b := a.As4()
-		return [2]uint64{0, uint64(binary.BigEndian.Uint32(b[:]))}
+		return number{0, uint64(binary.BigEndian.Uint32(b[:]))}
 	}
 	b := a.As16()
-	return [2]uint64{binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:])}
+	return number{binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:])}
 }

@@ -81,7 +81,13 @@ func bitIf(set bool, bit uint8) uint8 {
 }
 
 // set fills a node where it lies, since a copy would wait for each of its parts.
-func (n *node) set(l *look, o *Options) {
+func (n *node) set(l *look) {
+	var o Options
+	if l.decoded != nil {
+		o = l.decoded.Options
+	} else {
+		o.read(l.tcp)
+	}
 	n.time, n.packet, n.layout = l.time, l.packet, o.Layout
 	n.seq, n.ack, n.tsval, n.tsecr, n.payload = l.seq, l.ack, o.TSval, o.TSecr, l.payload
 	n.window, n.mss, n.ipID, n.kind, n.ttl, n.scale = l.window, o.MSS, l.ipID, l.kind, l.ttl, o.WindowScale

@@ -1,7 +1,5 @@
 package captures
 
-import "encoding/binary"
-
 // Bounds of what an Analyzer holds, whatever it is fed. They are divided among
 // the shards, which are enough for any machine's processors and always as many,
 // so that the outcome does not depend on how many work.
@@ -26,7 +24,6 @@ type shard struct {
 	openings slab[opening]
 	nodes    nodeSlab
 	notes    slab[icmpNote]
-	tcp      tcpLayer
 	now      int64 // of the latest packet
 	sweepAt  int   // openings in progress
 
@@ -49,7 +46,7 @@ type verdictCounts [VerdictIncomplete + 1]int
 // captured is of no interest.
 func (s *shard) place(l *look) {
 	s.now = max(s.now, l.time)
-	n := s.table.find(&l.id, &s.openings)
+	n := s.find(l)
 	if l.kind.isSyn() && (n == 0 || s.isOver(n, l)) {
 		if n != 0 {
 			s.finish(n)
@@ -58,7 +55,7 @@ func (s *shard) place(l *look) {
 	}
 	if n == 0 {
 		if mayBeOrphan(l.kind, s.several) {
-			s.orphans.add(l.segment(&s.tcp))
+			s.orphans.add(l.segment())
 		}
 		return
 	}
@@ -77,6 +74,16 @@ func (s *shard) place(l *look) {
 	if o.is(bothAnswered) && !o.is(stateSettled) {
 		s.settle(n)
 	}
+}
+
+// find returns the opening that a segment belongs to; 0 if there is none.
+func (s *shard) find(l *look) uint32 {
+	if n := l.hint; n != 0 {
+		if o := s.openings.at(n); o.inProgress() && o.id.is(&l.id) {
+			return n
+		}
+	}
+	return s.table.find(&l.id, &s.openings)
 }
 
 // isMore reports whether a segment is of the traffic of a connection of which
@@ -263,10 +270,9 @@ func (s *shard) add(n uint32, l *look) {
 		s.drop(file, s.forget(o))
 		o.count -= maxFlowLength/2 - keptFirst
 	}
-	options := l.options(&s.tcp)
 	number := s.nodes.take()
 	x := s.nodes.at(number)
-	x.set(l, &options)
+	x.set(l)
 	if l.kind.IsICMP() {
 		note := s.notes.take()
 		*s.notes.at(note) = newICMPNote(l.decoded)
@@ -338,9 +344,8 @@ func (s *shard) isRepeated(o *opening, l *look) bool {
 		if x.seq != l.seq || x.ack != l.ack || x.kind != l.kind || x.payload != l.payload || x.time == noTime {
 			continue
 		}
-		options := l.options(&s.tcp)
 		var y node
-		y.set(l, &options)
+		y.set(l)
 		y.packet, y.time, y.ttl = x.packet, x.time, x.ttl
 		if l.kind.IsICMP() {
 			if *s.notes.at(uint32(x.layout)) != newICMPNote(l.decoded) {
@@ -355,26 +360,10 @@ func (s *shard) isRepeated(o *opening, l *look) bool {
 	return false
 }
 
-// options are decoded by gopacket, but for the time stamps alone that nearly
-// all segments without SYN have, laid out as RFC 7323 appendix A recommends.
-func (l *look) options(tcp *tcpLayer) Options {
-	if l.decoded != nil {
-		return l.decoded.Options
-	}
-	if t := l.tcp; len(t) >= 32 && t[12]>>4 == 8 && binary.BigEndian.Uint32(t[20:]) == 0x0101080a {
-		return Options{HasTimestamps: true, TSval: binary.BigEndian.Uint32(t[24:]), TSecr: binary.BigEndian.Uint32(t[28:]), Layout: 0x811}
-	}
-	if tcp.DecodeFromBytes(l.tcp, noFeedback{}) != nil {
-		return Options{}
-	}
-	return tcp.options()
-}
-
 // segment is for what belongs to no opening.
-func (l *look) segment(tcp *tcpLayer) Segment {
-	options := l.options(tcp)
+func (l *look) segment() Segment {
 	var x node
-	x.set(l, &options)
+	x.set(l)
 	var notes slab[icmpNote]
 	if l.kind.IsICMP() {
 		note := notes.take()
@@ -383,12 +372,6 @@ func (l *look) segment(tcp *tcpLayer) Segment {
 	}
 	return x.segment(l.id.key(), &notes)
 }
-
-// noFeedback is a gopacket.DecodeFeedback that ignores whether a packet was cut.
-type noFeedback struct{}
-
-// SetTruncated implements gopacket.DecodeFeedback.
-func (noFeedback) SetTruncated() {}
 
 // expand is an opening in the words of the rest of the package.
 func (s *shard) expand(n uint32) *flow {

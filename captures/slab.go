@@ -13,7 +13,6 @@ type slab[T any] struct {
 	free   []uint32
 }
 
-// at is for numbers that were handed out and, once there is one, for 0.
 func (s *slab[T]) at(n uint32) *T { return &s.chunks[n/slabChunk][n%slabChunk] }
 
 // take returns the number of an unused element, which holds its zero value.

@@ -21,13 +21,25 @@ func (t *table) slot(id *flowID, openings *slab[opening]) int {
 	}
 }
 
-// first is the number in the first slot that a flow with a tag may be in; 0 if
-// there is none.
-func (t *table) first(tag uint32) uint32 {
+// first is the first slot that a flow with a tag may be in.
+func (t *table) first(tag uint32) uint64 {
 	if len(t.slots) == 0 {
 		return 0
 	}
-	return uint32(t.slots[int(tag)&(len(t.slots)-1)])
+	return t.slots[int(tag)&(len(t.slots)-1)]
+}
+
+// hint is the number of the first opening whose tag is that; 0 if there is none.
+func (t *table) hint(tag uint32) uint32 {
+	if t.used == 0 {
+		return 0
+	}
+	mask := len(t.slots) - 1
+	for i := int(tag) & mask; ; i = (i + 1) & mask {
+		if s := t.slots[i]; s == 0 || uint32(s>>32) == tag {
+			return uint32(s)
+		}
+	}
 }
 
 func (t *table) find(id *flowID, openings *slab[opening]) uint32 {

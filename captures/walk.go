@@ -21,6 +21,7 @@ type look struct {
 	time    int64 // nanoseconds since 1970, or noTime
 	packet  uint64
 	tcp     []byte   // header and what follows; valid as long as the frame is
+	hint    uint32   // the number of its opening, as far as was seen ahead; 0 for none
 	decoded *Segment // instead of tcp, for what gopacket decoded
 }
 
@@ -116,9 +117,12 @@ func (l *look) walk4(p []byte, place uint64, mine owned) glance {
 		return walkOther(p[9], p[20:])
 	}
 	l.ttl, l.ipID, l.df = p[8], binary.BigEndian.Uint16(p[4:]), fragment&0x4000 != 0
-	from := [2]uint64{0, uint64(binary.BigEndian.Uint32(p[12:]))}
-	to := [2]uint64{0, uint64(binary.BigEndian.Uint32(p[16:]))}
-	return l.walkTCP(p[20:min(total, len(p))], total-20, from, to, place, mine)
+	found := l.walkTCP(p[20:min(total, len(p))], total-20, mine)
+	if found == glanceTCP {
+		from, to := number{0, uint64(binary.BigEndian.Uint32(p[12:]))}, number{0, uint64(binary.BigEndian.Uint32(p[16:]))}
+		l.fromLow = l.id.set(from, to, binary.BigEndian.Uint32(p[20:]), place)
+	}
+	return found
 }
 
 // walk6 is for TCP right behind the IPv6 header.
@@ -134,9 +138,13 @@ func (l *look) walk6(p []byte, place uint64, mine owned) glance {
 		return walkOther(p[6], p[40:])
 	}
 	l.ttl, l.ipID, l.df = p[7], 0, false
-	from := [2]uint64{binary.BigEndian.Uint64(p[8:]), binary.BigEndian.Uint64(p[16:])}
-	to := [2]uint64{binary.BigEndian.Uint64(p[24:]), binary.BigEndian.Uint64(p[32:])}
-	return l.walkTCP(p[40:min(40+length, len(p))], length, from, to, place|1, mine)
+	found := l.walkTCP(p[40:min(40+length, len(p))], length, mine)
+	if found == glanceTCP {
+		from := number{binary.BigEndian.Uint64(p[8:]), binary.BigEndian.Uint64(p[16:])}
+		to := number{binary.BigEndian.Uint64(p[24:]), binary.BigEndian.Uint64(p[32:])}
+		l.fromLow = l.id.set(from, to, binary.BigEndian.Uint32(p[40:]), place|1)
+	}
+	return found
 }
 
 // walkOther passes over UDP that is no tunnel.
@@ -152,7 +160,7 @@ func walkOther(protocol byte, rest []byte) glance {
 }
 
 // walkTCP is given the length of the segment by the IP header.
-func (l *look) walkTCP(t []byte, length int, from, to [2]uint64, place uint64, mine owned) glance {
+func (l *look) walkTCP(t []byte, length int, mine owned) glance {
 	if len(t) < 20 {
 		return glanceUnsure
 	}
@@ -160,11 +168,9 @@ func (l *look) walkTCP(t []byte, length int, from, to [2]uint64, place uint64, m
 	if header < 20 {
 		return glanceUnsure
 	}
-	ports := binary.BigEndian.Uint32(t)
-	if !mine.has(shardOf(ports)) {
+	if !mine.has(shardOf(binary.BigEndian.Uint32(t))) {
 		return glanceOther
 	}
-	l.fromLow = l.id.set(from, to, ports, place)
 	l.seq, l.ack = binary.BigEndian.Uint32(t[4:]), binary.BigEndian.Uint32(t[8:])
 	l.window = binary.BigEndian.Uint16(t[14:])
 	payload := max(0, length-header)

@@ -28,8 +28,7 @@ func agree(t *testing.T, d *Decoder, link LinkType, data []byte) {
 		return
 	}
 	l.time = noTime
-	var tcp tcpLayer
-	if got := l.segment(&tcp); err != nil || got != want {
+	if got := l.segment(); err != nil || got != want {
 		t.Errorf("%v % x:\ngot  %+v\nwant %+v, %v", link, data, got, want, err)
 	}
 }

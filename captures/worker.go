@@ -29,7 +29,7 @@ type worker struct {
 	offset   time.Duration
 	pending  [pendingFrames]look
 	waiting  int
-	ahead    uint16 // what was read ahead, lest the reading be optimised away
+	ahead    uint64 // what was read ahead, lest the reading be optimised away
 }
 
 func newWorker(a *Analyzer, index, n int) *worker {
@@ -129,18 +129,21 @@ func (w *worker) shard(l *look) *shard { return &w.analyzer.shards[l.id.shard()]
 
 // flush files what is pending. It goes over all of it three times, so that the
 // processor fetches the slots of all, and then the openings, before any is
-// needed. No branch hangs on what is fetched, lest the rest wait for it.
+// needed. No branch hangs on an opening that is fetched ahead, lest the rest
+// wait for it.
 func (w *worker) flush() {
 	list := w.pending[:w.waiting]
 	w.waiting = 0
-	var numbers [pendingFrames]uint32
+	ahead := w.ahead
 	for i := range list {
-		numbers[i] = w.shard(&list[i]).table.first(list[i].id.tag)
+		ahead += w.shard(&list[i]).table.first(list[i].id.tag)
 	}
-	ahead := uint16(0)
 	for i := range list {
-		if o := &w.shard(&list[i]).openings; o.made > 0 {
-			ahead += o.at(numbers[i]).state
+		l := &list[i]
+		s := w.shard(l)
+		if l.hint = s.table.hint(l.id.tag); l.hint != 0 {
+			o := s.openings.at(l.hint)
+			ahead += uint64(o.state) + uint64(o.count)
 		}
 	}
 	w.ahead = ahead
