@@ -3,7 +3,6 @@ package captures
 import (
 	"runtime"
 	"sync"
-	"sync/atomic"
 )
 
 // feed files all packets of a source, with as many workers as Go may use
@@ -27,31 +26,38 @@ func (a *Analyzer) feed(file int, r *Reader) error {
 	}
 }
 
-// party is several workers on one file. The batches pass from the reader to
-// all workers, and from the last that is done with one back to the reader.
+// batchesAhead is how many batches the fastest worker may be ahead of the slowest.
+const batchesAhead = 4
+
+// party is several workers on one file, without a reader of their own: whoever
+// has filed all batches that were read reads the next one.
 type party struct {
 	workers []*worker
-	inputs  []chan *shared
-	free    chan *shared
-	windows chan []byte
+	reader  *Reader
+	counts  *FileCounts
+
+	mu      sync.Mutex
+	changed sync.Cond            // one of what follows
+	batches [batchesAhead]shared // number n at n modulo its length
+	read    int                  // batches so far
+	reading bool
+	err     error // that ended the reading
+	windows [][]byte
 }
 
 // shared is a batch that all workers look at.
 type shared struct {
 	batch
-	using atomic.Int32
+	using int // workers that are not done with it
 }
 
 func newParty(a *Analyzer, file, n int) *party {
-	p := &party{free: make(chan *shared, n+1), windows: make(chan []byte, n+2)}
+	p := &party{}
+	p.changed.L = &p.mu
 	for i := range n {
 		w := newWorker(a, i, n)
 		w.begin(file, a.offset(file))
 		p.workers = append(p.workers, w)
-		p.inputs = append(p.inputs, make(chan *shared, 1))
-	}
-	for range cap(p.free) {
-		p.free <- new(shared)
 	}
 	return p
 }
@@ -59,56 +65,85 @@ func newParty(a *Analyzer, file, n int) *party {
 // window gives the reader a window that nobody uses. The one that it leaves
 // belongs to a batch.
 func (p *party) window(_ []byte, length int) []byte {
-	select {
-	case w := <-p.windows:
-		if len(w) >= length {
-			return w
-		}
-	default:
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if last := len(p.windows) - 1; last >= 0 && len(p.windows[last]) >= length {
+		w := p.windows[last]
+		p.windows = p.windows[:last]
+		return w
 	}
 	return make([]byte, length)
 }
 
-// feed reads until the end and waits for the workers.
+// feed lets the workers read until the end, and waits for them.
 func (p *party) feed(r *Reader, counts *FileCounts) error {
-	r.swap = p.window
+	r.swap, p.reader, p.counts = p.window, r, counts
 	var running sync.WaitGroup
-	for i := range p.workers {
-		running.Go(func() { p.work(i) })
-	}
-	var err error
-	for {
-		b := <-p.free
-		b.first, b.records = counts.Packets+1, b.records[:0]
-		if err = r.fill(&b.batch); err != nil {
-			break
-		}
-		counts.Packets += len(b.records)
-		b.using.Store(int32(len(p.workers)))
-		for _, in := range p.inputs {
-			in <- b
-		}
-	}
-	for _, in := range p.inputs {
-		close(in)
+	for _, w := range p.workers {
+		running.Go(func() { p.work(w) })
 	}
 	running.Wait()
 	for _, w := range p.workers {
 		counts.add(w.counts)
 	}
-	return err
+	return p.err
 }
 
-func (p *party) work(i int) {
-	for b := range p.inputs[i] {
-		p.workers[i].addAll(&b.batch)
-		if b.using.Add(-1) > 0 {
-			continue
+func (p *party) work(w *worker) {
+	for n := 0; ; n++ {
+		b := p.take(n)
+		if b == nil {
+			return
 		}
-		select {
-		case p.windows <- b.data:
-		default: // a window for one batch only
-		}
-		p.free <- b
+		w.addAll(&b.batch)
+		p.release(b)
 	}
+}
+
+// take returns a batch; nil if there are fewer.
+func (p *party) take(n int) *shared {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := &p.batches[n%batchesAhead]
+	for n >= p.read {
+		switch {
+		case p.err != nil:
+			return nil
+		case p.reading || b.using > 0:
+			p.changed.Wait()
+		default:
+			p.fill(b)
+		}
+	}
+	return b
+}
+
+// fill reads the next batch. Meanwhile the others may file those before it.
+func (p *party) fill(b *shared) {
+	p.reading = true
+	p.mu.Unlock()
+	b.first, b.records = p.counts.Packets+1, b.records[:0]
+	err := p.reader.fill(&b.batch)
+	p.mu.Lock()
+	p.reading = false
+	p.changed.Broadcast()
+	if err != nil {
+		p.err = err
+		return
+	}
+	p.counts.Packets += len(b.records)
+	b.using = len(p.workers)
+	p.read++
+}
+
+func (p *party) release(b *shared) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b.using--; b.using > 0 {
+		return
+	}
+	if len(p.windows) < batchesAhead { // else it was for one batch only
+		p.windows = append(p.windows, b.data)
+	}
+	p.changed.Broadcast()
 }

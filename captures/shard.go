@@ -70,10 +70,10 @@ func (s *shard) place(l *look) {
 	if s.isRepeated(o, l) || !s.isWanted(n, l) {
 		return
 	}
-	s.add(n, l)
-	if o.is(bothAnswered) && !o.is(stateSettled) {
-		s.settle(n)
+	if o.is(bothAnswered) && !o.is(stateSettled) && s.settle(n) {
+		return
 	}
+	s.add(n, l)
 }
 
 // find returns the opening that a segment belongs to; 0 if there is none.
@@ -150,18 +150,19 @@ func (s *shard) finishWhere(over func(*opening) bool) {
 
 // settle is for an opening whose both ends are established: if it is an
 // ordinary one nothing can change its verdict, and its segments are needed only
-// if it is kept.
-func (s *shard) settle(n uint32) {
+// if it is kept. It reports whether they were given up.
+func (s *shard) settle(n uint32) bool {
 	o := s.openings.at(n)
-	if _, quick := o.quickVerdict(); !quick {
-		return
+	if _, quick := o.quickVerdict(); !quick || o.count == maxFlowLength { // one more makes it odd
+		return false
 	}
 	o.state |= stateSettled
 	if s.reserve(0) {
 		o.state |= stateKept
-		return
+		return false
 	}
 	s.release(n)
+	return true
 }
 
 // reserve takes one of the places for openings that are kept.

@@ -29,6 +29,15 @@ func (s *slab[T]) take() uint32 {
 	return s.made
 }
 
+// next is the number that take will return after so many others; 0 if it is a
+// new one.
+func (s *slab[T]) next(others int) uint32 {
+	if i := len(s.free) - 1 - others; i >= 0 {
+		return s.free[i]
+	}
+	return 0
+}
+
 func (s *slab[T]) give(n uint32) {
 	var zero T
 	*s.at(n) = zero

@@ -40,6 +40,9 @@ const (
 func (l *look) walk(link LinkType, frame []byte, place uint64, mine owned) glance {
 	switch link {
 	case LinkEthernet:
+		if len(frame) > 14 && binary.BigEndian.Uint16(frame[12:]) == etherIPv4 {
+			return l.walk4(frame[14:], place, mine)
+		}
 		return l.walkEthernet(frame, place, mine)
 	case LinkRaw, LinkIPv4, LinkIPv6, linkRawOther, linkRawOpenBSD:
 		return l.walkVersion(frame, place, mine)

@@ -138,11 +138,19 @@ func (w *worker) flush() {
 	for i := range list {
 		ahead += w.shard(&list[i]).table.first(list[i].id.tag)
 	}
+	var fresh [shards]uint8
 	for i := range list {
 		l := &list[i]
 		s := w.shard(l)
-		if l.hint = s.table.hint(l.id.tag); l.hint != 0 {
-			o := s.openings.at(l.hint)
+		n := s.table.hint(l.id.tag)
+		l.hint = n
+		if n == 0 && l.kind == KindSyn {
+			k := l.id.shard()
+			n = s.openings.next(int(fresh[k]))
+			fresh[k]++
+		}
+		if n != 0 {
+			o := s.openings.at(n)
 			ahead += uint64(o.state) + uint64(o.count)
 		}
 	}
