@@ -29,8 +29,8 @@ func (a *Analyzer) feed(file int, r *Reader) error {
 // batchesAhead is how many batches the fastest worker may be ahead of the slowest.
 const batchesAhead = 4
 
-// party is several workers on one file, without a reader of their own: whoever
-// has filed all batches that were read reads the next one.
+// party is several workers on one file, without a reader of their own: they read
+// in turns, one batch ahead of what they file.
 type party struct {
 	workers []*worker
 	reader  *Reader
@@ -100,22 +100,24 @@ func (p *party) work(w *worker) {
 	}
 }
 
-// take returns a batch; nil if there are fewer.
+// take returns a batch; nil if there are fewer. Unless somebody is reading, it
+// first sees to it that there is one more, so that nobody has to wait.
 func (p *party) take(n int) *shared {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b := &p.batches[n%batchesAhead]
-	for n >= p.read {
+	for {
+		next := &p.batches[p.read%batchesAhead]
 		switch {
+		case p.err == nil && !p.reading && next.using == 0 && p.read <= n+1:
+			p.fill(next)
+		case n < p.read:
+			return &p.batches[n%batchesAhead]
 		case p.err != nil:
 			return nil
-		case p.reading || b.using > 0:
-			p.changed.Wait()
 		default:
-			p.fill(b)
+			p.changed.Wait()
 		}
 	}
-	return b
 }
 
 // fill reads the next batch. Meanwhile the others may file those before it.
