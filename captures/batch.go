@@ -21,6 +21,22 @@ type record struct {
 	length uint32 // captured
 	cut    uint32 // bytes that the capture left out
 	place  uint32 // interface
+	owners owned  // of the shards that it may be for
+}
+
+// assign finds out who has to look at each packet, so that with several workers
+// most frames are touched by one of them and by the reader.
+func (b *batch) assign() {
+	var l look
+	for i := range b.records {
+		r := &b.records[i]
+		switch l.walk(b.links[r.place], b.data[r.start:r.start+r.length], 0, 0) {
+		case glanceForeign:
+			r.owners = 1 << l.shard
+		case glanceOther:
+			r.owners = 0
+		}
+	}
 }
 
 // arrival is a record as a worker takes it.
@@ -59,13 +75,15 @@ func (b *batch) add() *record {
 		b.records = slices.Grow(b.records, 1)
 	}
 	b.records = b.records[:n+1]
-	return &b.records[n]
+	x := &b.records[n]
+	x.owners = ownAll
+	return x
 }
 
 func (r *Reader) record(p Packet) record {
 	return record{
 		time: nanosOf(p.Time), start: uint32(r.dataAt), length: uint32(len(p.Data)),
-		cut: uint32(p.Length - len(p.Data)), place: uint32(p.Interface),
+		cut: uint32(p.Length - len(p.Data)), place: uint32(p.Interface), owners: ownAll,
 	}
 }
 

@@ -126,6 +126,9 @@ func (p *party) fill(b *shared) {
 	p.mu.Unlock()
 	b.first, b.records = p.counts.Packets+1, b.records[:0]
 	err := p.reader.fill(&b.batch)
+	if err == nil {
+		b.assign()
+	}
 	p.mu.Lock()
 	p.reading = false
 	p.changed.Broadcast()

@@ -59,11 +59,8 @@ func (f *flowID) setTag() {
 	f.tag = uint32(high ^ low>>32)
 }
 
-// shard is the same in every process, since what is kept depends on it.
-func (f *flowID) shard() int { return shardOf(f.ports) }
-
-// shardOf is the same for both directions, so that it is known before the ends
-// are ordered.
+// shardOf is the same in every process, since what is kept depends on it, and
+// for both directions, so that it is known before the ends are ordered.
 func shardOf(ports uint32) int { return int((ports>>16+ports&0xffff)*0x9e3779b1>>16) % shards }
 
 // key is the same in the words of the rest of the package.

@@ -12,6 +12,7 @@ type look struct {
 	fromLow bool
 	df      bool
 	kind    Kind
+	shard   uint8
 	ttl     uint8
 	window  uint16
 	ipID    uint16
@@ -31,7 +32,8 @@ type glance uint8
 const (
 	glanceUnsure glance = iota // gopacket must decode it
 	glanceTCP
-	glanceOther // sound as far as is seen, and neither TCP nor an ICMP error, or another worker's
+	glanceOther   // sound as far as is seen, and neither TCP nor an ICMP error
+	glanceForeign // TCP for a shard of another worker; only the shard is found
 )
 
 // walk reads the headers of the common frames, TCP over IP without extensions
@@ -171,8 +173,9 @@ func (l *look) walkTCP(t []byte, length int, mine owned) glance {
 	if header < 20 {
 		return glanceUnsure
 	}
-	if !mine.has(shardOf(binary.BigEndian.Uint32(t))) {
-		return glanceOther
+	l.shard = uint8(shardOf(binary.BigEndian.Uint32(t)))
+	if !mine.has(l.shard) {
+		return glanceForeign
 	}
 	l.seq, l.ack = binary.BigEndian.Uint32(t[4:]), binary.BigEndian.Uint32(t[8:])
 	l.window = binary.BigEndian.Uint16(t[14:])
@@ -187,6 +190,7 @@ func (l *look) walkTCP(t []byte, length int, mine owned) glance {
 func (l *look) take(s *Segment, file int) {
 	place := placeOf(file, s.Interface, s.From.Addr().Is6())
 	l.fromLow = l.id.set(numberOf(s.From.Addr()), numberOf(s.To.Addr()), uint32(s.From.Port())<<16|uint32(s.To.Port()), place)
+	l.shard = uint8(shardOf(l.id.ports))
 	l.df, l.kind, l.ttl, l.window, l.ipID = s.DontFragment, s.Kind, s.TTL, s.Window, s.ID
 	l.seq, l.ack, l.payload = s.Seq, s.Ack, uint32(s.PayloadLen)
 	l.tcp, l.decoded = nil, s

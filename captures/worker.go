@@ -16,9 +16,7 @@ type arrival struct {
 // filed: while one waits for memory the others are under way.
 const pendingFrames = 64
 
-// worker files the segments of its shards, which are every n-th. All workers
-// glance at all frames, as far as it takes to see whose they are, which takes
-// less than handing them over would.
+// worker files the segments of its shards, which are every n-th.
 type worker struct {
 	analyzer *Analyzer
 	index    int
@@ -45,7 +43,7 @@ type owned uint8
 
 const ownAll owned = 1<<shards - 1
 
-func (o owned) has(shard int) bool { return o>>shard&1 != 0 }
+func (o owned) has(shard uint8) bool { return o>>shard&1 != 0 }
 
 // begin is called before the frames of another file.
 func (w *worker) begin(file int, offset time.Duration) { w.file, w.offset = file, offset }
@@ -64,6 +62,9 @@ func (w *worker) add(f *arrival) {
 func (w *worker) addAll(b *batch) {
 	for i := range b.records {
 		r := &b.records[i]
+		if r.owners&w.owned == 0 {
+			continue
+		}
 		frame := b.data[r.start : r.start+r.length]
 		switch w.glance(b.links[r.place], frame, placeOf(w.file, int(r.place), false)) {
 		case glanceUnsure:
@@ -115,7 +116,7 @@ func (w *worker) decode(f *arrival) {
 	}
 	var l look
 	l.take(&s, w.file)
-	if !w.owned.has(l.id.shard()) {
+	if !w.owned.has(l.shard) {
 		return
 	}
 	l.time, l.packet = w.stamp(f.time), uint64(f.number)
@@ -125,7 +126,7 @@ func (w *worker) decode(f *arrival) {
 	w.shard(&l).place(&l)
 }
 
-func (w *worker) shard(l *look) *shard { return &w.analyzer.shards[l.id.shard()] }
+func (w *worker) shard(l *look) *shard { return &w.analyzer.shards[l.shard%shards] }
 
 // flush files what is pending. It goes over all of it three times, so that the
 // processor fetches the slots of all, and then the openings, before any is
@@ -145,9 +146,8 @@ func (w *worker) flush() {
 		n := s.table.hint(l.id.tag)
 		l.hint = n
 		if n == 0 && l.kind == KindSyn {
-			k := l.id.shard()
-			n = s.openings.next(int(fresh[k]))
-			fresh[k]++
+			n = s.openings.next(int(fresh[l.shard%shards]))
+			fresh[l.shard%shards]++
 		}
 		if n != 0 {
 			o := s.openings.at(n)
