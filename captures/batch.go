@@ -12,6 +12,7 @@ type batch struct {
 	records []record
 	first   int // number of its first packet
 	links   []LinkType
+	lists   [][]uint32 // for each worker, where there are several: indices of the records it has to look at
 }
 
 // record is a packet in a batch.
@@ -21,20 +22,32 @@ type record struct {
 	length uint32 // captured
 	cut    uint32 // bytes that the capture left out
 	place  uint32 // interface
-	owners owned  // of the shards that it may be for
 }
 
-// assign finds out who has to look at each packet, so that with several workers
-// most frames are touched by one of them and by the reader.
-func (b *batch) assign() {
+// assign lists the packets that each of several workers has to look at: its own,
+// and those that only gopacket can decode.
+func (b *batch) assign(workers int) {
+	if b.lists == nil {
+		b.lists = make([][]uint32, workers)
+	}
+	for i := range b.lists {
+		b.lists[i] = slices.Grow(b.lists[i][:0], len(b.records))
+	}
+	var owner [shards]uint8
+	for i := range owner {
+		owner[i] = uint8(i % workers)
+	}
 	var l look
 	for i := range b.records {
 		r := &b.records[i]
 		switch l.walk(b.links[r.place], b.data[r.start:r.start+r.length], 0, 0) {
 		case glanceForeign:
-			r.owners = 1 << l.shard
-		case glanceOther:
-			r.owners = 0
+			list := &b.lists[owner[l.shard%shards]]
+			*list = append(*list, uint32(i))
+		case glanceUnsure:
+			for k := range b.lists {
+				b.lists[k] = append(b.lists[k], uint32(i))
+			}
 		}
 	}
 }
@@ -75,15 +88,13 @@ func (b *batch) add() *record {
 		b.records = slices.Grow(b.records, 1)
 	}
 	b.records = b.records[:n+1]
-	x := &b.records[n]
-	x.owners = ownAll
-	return x
+	return &b.records[n]
 }
 
 func (r *Reader) record(p Packet) record {
 	return record{
 		time: nanosOf(p.Time), start: uint32(r.dataAt), length: uint32(len(p.Data)),
-		cut: uint32(p.Length - len(p.Data)), place: uint32(p.Interface), owners: ownAll,
+		cut: uint32(p.Length - len(p.Data)), place: uint32(p.Interface),
 	}
 }
 

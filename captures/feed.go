@@ -95,7 +95,7 @@ func (p *party) work(w *worker) {
 		if b == nil {
 			return
 		}
-		w.addAll(&b.batch)
+		w.addOwn(&b.batch)
 		p.release(b)
 	}
 }
@@ -127,7 +127,7 @@ func (p *party) fill(b *shared) {
 	b.first, b.records = p.counts.Packets+1, b.records[:0]
 	err := p.reader.fill(&b.batch)
 	if err == nil {
-		b.assign()
+		b.assign(len(p.workers))
 	}
 	p.mu.Lock()
 	p.reading = false

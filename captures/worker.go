@@ -61,20 +61,29 @@ func (w *worker) add(f *arrival) {
 // addAll takes all packets of a batch.
 func (w *worker) addAll(b *batch) {
 	for i := range b.records {
-		r := &b.records[i]
-		if r.owners&w.owned == 0 {
-			continue
-		}
-		frame := b.data[r.start : r.start+r.length]
-		switch w.glance(b.links[r.place], frame, placeOf(w.file, int(r.place), false)) {
-		case glanceUnsure:
-			f := b.arrival(i)
-			w.decode(&f)
-		case glanceTCP:
-			w.wait(r.time, b.first+i)
-		}
+		w.addRecord(b, i)
 	}
 	w.flush()
+}
+
+// addOwn takes those that are on the worker's list.
+func (w *worker) addOwn(b *batch) {
+	for _, i := range b.lists[w.index] {
+		w.addRecord(b, int(i))
+	}
+	w.flush()
+}
+
+func (w *worker) addRecord(b *batch, i int) {
+	r := &b.records[i]
+	frame := b.data[r.start : r.start+r.length]
+	switch w.glance(b.links[r.place], frame, placeOf(w.file, int(r.place), false)) {
+	case glanceUnsure:
+		f := b.arrival(i)
+		w.decode(&f)
+	case glanceTCP:
+		w.wait(r.time, b.first+i)
+	}
 }
 
 func (w *worker) glance(link LinkType, frame []byte, place uint64) glance {
