@@ -13,9 +13,9 @@ const (
 	tcpTimestamps    = 8
 )
 
-// read finds in a TCP header, of 20 bytes at least, what gopacket would, in a
-// tenth of the time; a test compares the two. Where the options are damaged,
-// what comes before the damage counts.
+// read finds in a TCP header, of 20 bytes at least, what gopacket would
+// without building its layer; a test compares the two. Where the options are
+// damaged, what comes before the damage counts.
 func (o *Options) read(header []byte) {
 	end := int(header[12]>>4) * 4
 	if end < 20 || end > len(header) {
