@@ -59,8 +59,10 @@ func (s *Socket) Local() netip.AddrPort { return s.local }
 // It is one raw system call without allocation, to be called from a locked
 // thread at the very instant; only a remote with a zone other than the local
 // one costs a look-up. Errors: ErrPortInUse with EADDRNOTAVAIL when the kernel
-// still knows a connection between the two endpoints, be it in TIME-WAIT or
-// accepted by a listener; ErrUnreachable with ENETUNREACH and the like.
+// still knows a connection between the two endpoints, such as one that a
+// listener has accepted, or one in TIME-WAIT without time stamps (with them it
+// is taken again at once, tcp_twsk_unique); ErrUnreachable with ENETUNREACH and
+// the like.
 func (s *Socket) Connect(remote netip.AddrPort) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -275,19 +275,29 @@ func (l *lines) Write(p []byte) (int, error) {
 // startUntil runs a command and returns once its talk contains a text.
 func startUntil(t testing.TB, says string, args ...string) (<-chan ended, *os.Process) {
 	t.Helper()
+	done, process, await := begin(t, says, args...)
+	await()
+	return done, process
+}
+
+// begin runs a command; await returns once its talk contains a text.
+func begin(t testing.TB, says string, args ...string) (done <-chan ended, p *os.Process, await func()) {
+	t.Helper()
 	c := command(t, args...)
 	talk := &lines{want: says, seen: make(chan struct{})}
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, talk
-	done := launch(t, c, func() ended { return ended{c.ProcessState.ExitCode(), out.String(), talk.text.String()} })
-	select {
-	case <-talk.seen:
-	case e := <-done:
-		t.Fatalf("the command ended before it said %q: %+v", says, e)
-	case <-time.After(20 * time.Second):
-		t.Fatalf("the command did not say %q", says)
+	done = launch(t, c, func() ended { return ended{c.ProcessState.ExitCode(), out.String(), talk.text.String()} })
+	return done, c.Process, func() {
+		t.Helper()
+		select {
+		case <-talk.seen:
+		case e := <-done:
+			t.Fatalf("the command ended before it said %q: %+v", says, e)
+		case <-time.After(20 * time.Second):
+			t.Fatalf("the command did not say %q", says)
+		}
 	}
-	return done, c.Process
 }
 
 func TestCoordinatorGoneWhileWaiting(t *testing.T) {
@@ -305,8 +315,10 @@ func TestCoordinatorGoneAfterTheScheduleIsSurvived(t *testing.T) {
 	args := func(as, peer string) []string {
 		return append(meetArgs(t, at, as, peer, "--json"), "--at", "+1s")
 	}
-	b := start(t, nil, args("b", "a")...)
-	a, _ := startUntil(t, "to the instant", args("a", "b")...)
+	b, _, bReady := begin(t, "to the instant", args("b", "a")...)
+	a, _, aReady := begin(t, "to the instant", args("a", "b")...)
+	aReady()
+	bReady()
 	stop()
 	for _, e := range []ended{<-a, <-b} {
 		if d := documentOf(t, e); e.status != statusDone || !d.Established {
