@@ -32,23 +32,32 @@ type nominated struct {
 }
 
 // race authenticates what stands of the at most so many connections that follow
-// hands over, and returns the nominated one, or nil. The TLS client nominates: it authenticates one
-// socket at a time, in the order in which they stand; the server answers on
-// all of them.
+// hands over, and returns the nominated one, or nil. The TLS client nominates: it
+// authenticates one socket at a time, in the order in which they stand; the
+// server answers on all of them. A socket on which nothing comes back is given up
+// soon after another one stands: where a NAT has taken a reset for the end, TCP
+// stands at both ends and nothing passes between them.
 func (m *meeting) race(ctx context.Context, p plan, most int, follow func(context.Context) <-chan *runner) *nominated {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
 	defer cancel()
 	won := make(chan *nominated, most)
 	var all sync.WaitGroup
 	all.Go(func() {
-		var servers sync.WaitGroup
-		defer servers.Wait()
+		var handshakes sync.WaitGroup
+		defer handshakes.Wait()
+		release := func() {}
 		for r := range follow(ctx) {
-			if !p.client {
-				servers.Go(func() { m.authenticate(ctx, p, r, won) })
-				continue
+			if p.client {
+				release()
 			}
-			m.authenticate(ctx, p, r, won)
+			own, giveUp := context.WithCancel(ctx)
+			done := make(chan struct{})
+			handshakes.Go(func() {
+				defer close(done)
+				defer giveUp()
+				m.authenticate(own, p, r, won)
+			})
+			release = func() { awaitOrGiveUp(done, handshakePatience+4*p.delay, giveUp) }
 		}
 	})
 	go func() {
@@ -61,6 +70,22 @@ func (m *meeting) race(ctx context.Context, p plan, most int, follow func(contex
 		late.conn.Close()
 	}
 	return first
+}
+
+// handshakePatience is how long a handshake goes on beside another socket that
+// stands, besides four round trips: two are what it takes.
+const handshakePatience = 300 * time.Millisecond
+
+// awaitOrGiveUp waits for a handshake to end, and ends it after a while.
+func awaitOrGiveUp(done <-chan struct{}, patience time.Duration, giveUp func()) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		giveUp()
+		<-done
+	}
 }
 
 // authenticate carries out the mutual TLS exchange on a socket that stands.

@@ -161,3 +161,39 @@ func TestAuthenticationEndsWithItsContext(t *testing.T) {
 		t.Error("a silent peer is authenticated")
 	}
 }
+
+// standingSocket stands already. Its other methods are not needed.
+type standingSocket struct {
+	Socket
+	conn net.Conn
+}
+
+func (s standingSocket) Conn() (net.Conn, error) { return s.conn, nil }
+
+func TestASocketOnWhichNothingPassesIsGivenUpForAnother(t *testing.T) {
+	client, server := identity(t), identity(t)
+	dead, _ := tcpPair(t) // the other end never answers
+	a, b := tcpPair(t)
+	later := secureLater(&meeting{cfg: Config{Identity: server}}, b, plan{peerKey: client.ID()})
+	m := &meeting{cfg: Config{Identity: client, Timeout: time.Minute}}
+	begin := time.Now()
+	won := m.race(t.Context(), plan{client: true, peerKey: server.ID()}, 2, func(context.Context) <-chan *runner {
+		standing := make(chan *runner, 2)
+		standing <- &runner{socket: standingSocket{conn: dead}}
+		standing <- &runner{socket: standingSocket{conn: a}}
+		close(standing)
+		return standing
+	})
+	if won == nil {
+		t.Fatal("got no connection, want the one on which the peer answers")
+	}
+	defer won.conn.Close()
+	if took := time.Since(begin); took > 30*time.Second {
+		t.Errorf("it took %v, want a moment", took)
+	}
+	other := <-later
+	if other.err != nil {
+		t.Fatal(other.err)
+	}
+	checkEcho(t, won.conn, other.conn)
+}
