@@ -91,7 +91,7 @@ func writeFacts(w io.Writer, r punch.Report) {
 	fact("established after", r.EstablishedAfter)
 	fact("authenticated after", r.AuthenticatedAfter)
 	fact("round trip", r.RTT)
-	fact("first SYN late by", r.LaunchError)
+	fact("first SYN after the instant", r.LaunchError)
 	fact("peer's clock differs", r.Skew)
 	fact("known within ±", r.SkewBound)
 	packets := "SYNs on the wire"

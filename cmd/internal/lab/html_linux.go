@@ -37,8 +37,8 @@ func (s *story) arrangement() report.Section {
 		Table: [][2]string{
 			{"clock of a", clockRow(s.config.SkewA, s.a.Clock)},
 			{"clock of b", clockRow(s.config.SkewB, s.b.Clock)},
-			{"first SYN of a after the agreed instant", brief(s.a.LaunchError)},
-			{"first SYN of b after the agreed instant", brief(s.b.LaunchError)},
+			{"first SYN of a against the agreed instant", lateness(s.a.LaunchError)},
+			{"first SYN of b against the agreed instant", lateness(s.b.LaunchError)},
 			{"b's SYN minus a's, seen by the core", brief(s.trial.Skew)},
 			{"TCP established after the instant", brief(s.trial.EstablishedAfter)},
 			{"both keys proven after the instant", brief(s.trial.AuthenticatedAfter)},

@@ -80,7 +80,7 @@ func (s story) tellAgreement(w io.Writer) {
 }
 
 func (s story) tellLaunch(w io.Writer) {
-	fmt.Fprintf(w, "3. Launch. First SYN after the agreed instant: a %s, b %s, by each one's own clock and capture.\n", brief(s.a.LaunchError), brief(s.b.LaunchError))
+	fmt.Fprintf(w, "3. Launch. First SYN against the agreed instant: a %s, b %s, by each one's own clock and capture.\n", lateness(s.a.LaunchError), lateness(s.b.LaunchError))
 	if s.trial.Skew != nil {
 		skew := time.Duration(*s.trial.Skew)
 		first, second := "a", "b"
@@ -167,6 +167,14 @@ func brief(ns *int64) string {
 		return "unknown"
 	}
 	return micro(time.Duration(*ns)).String()
+}
+
+// lateness is told to a tenth of a microsecond, and less than 0 for early.
+func lateness(ns *int64) string {
+	if ns == nil {
+		return "unknown"
+	}
+	return signed(time.Duration(*ns).Round(100 * time.Nanosecond))
 }
 
 func word(s *string) string {

@@ -34,7 +34,7 @@ func outcomeSection(r punch.Report) Section {
 		{"established after", r.EstablishedAfter},
 		{"authenticated after", r.AuthenticatedAfter},
 		{"round trip", r.RTT},
-		{"first SYN late by", r.LaunchError},
+		{"first SYN after the instant", r.LaunchError},
 		{"peer's clock differs", r.Skew},
 		{"known within ±", r.SkewBound},
 	} {
