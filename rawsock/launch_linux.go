@@ -259,13 +259,15 @@ func (p *Launchpad) await(ctx context.Context, at, now int64) (int64, error) {
 		return 0, err
 	}
 	begin := monotonic()
-	for now = begin; now < at-p.stage.passage(); now = monotonic() {
+	now = begin
+	for at-p.stage.passage() > now {
 		switch left := time.Duration(at - now); {
 		case left > rehearseFrom:
 			p.stage.warm()
 		case left > rehearseTo:
 			p.stage.play()
 		}
+		now = monotonic()
 	}
 	p.spun += time.Duration(now - begin)
 	return now, nil

@@ -78,7 +78,7 @@ func Wait(ctx context.Context, at Instant) error {
 		return err
 	}
 	sleepUntil(at.Add(-spinFrom))
-	for Now() < at {
+	for at > Now() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -26,10 +26,10 @@ func TestRetriesLeaveTheSecondRoundAlone(t *testing.T) {
 	if from >= p.lowTTLAt() || to <= p.lowTTLAt().Add(p.lowTTLGap()) {
 		t.Fatalf("the second round is from %s to %s, and its SYNs leave at %s and %s later", from.Sub(p.at), to.Sub(p.at), p.lowTTLAt().Sub(p.at), p.lowTTLGap())
 	}
-	for now := p.at; now < to.Add(pitch); now = now.Add(333 * time.Microsecond) {
+	for refused := p.at; refused < to.Add(pitch); refused = refused.Add(333 * time.Microsecond) {
 		for n := range 5 {
-			if at := p.retryAt(now, n); at <= now || at >= from && at < to.Add(-pitch/2) {
-				t.Fatalf("%s after the instant, try %d is due after %s", now.Sub(p.at), n, at.Sub(p.at))
+			if at := p.retryAt(refused, n); at <= refused || at >= from && at < to.Add(-pitch/2) {
+				t.Fatalf("%s after the instant, try %d is due after %s", refused.Sub(p.at), n, at.Sub(p.at))
 			}
 		}
 	}

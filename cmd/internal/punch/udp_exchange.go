@@ -81,10 +81,10 @@ func (e *datagramExchange) run(ctx context.Context, began timing.Instant, timeou
 	defer e.conn.SetReadDeadline(time.Time{})
 	end, next := began.Add(timeout), began
 	buffer := make([]byte, datagramSize+1)
-	for now := began; now < end && e.peerState < settled && ctx.Err() == nil; now = timing.Now() {
-		if now >= next {
+	for turn := began; turn < end && e.peerState < settled && ctx.Err() == nil; turn = timing.Now() {
+		if turn >= next {
 			err = e.send()
-			next = now.Add(datagramEvery)
+			next = turn.Add(datagramEvery)
 		}
 		before := e.state
 		e.receive(buffer, next.Sub(timing.Now()))
