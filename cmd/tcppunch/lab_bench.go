@@ -55,12 +55,19 @@ func labBenchLaunch(c *cli.Context) error {
 	case config.Spacing < 20*time.Millisecond:
 		return usageError("launches that are closer than 20ms disturb each other", "give --spacing 20ms or more")
 	}
+	return bench(c, writeBenchLaunch, func(ctx context.Context, progress func(string)) (lab.BenchDocument, error) {
+		return lab.BenchLaunch(ctx, config, progress)
+	})
+}
+
+// bench carries a benchmark out in a lab and prints what it measured.
+func bench[T any](c *cli.Context, write func(io.Writer, T) error, measure func(ctx context.Context, progress func(string)) (T, error)) error {
 	return inLab(c, func(ctx context.Context) error {
-		document, err := lab.BenchLaunch(ctx, config, benchProgress(streamsOf(c)))
+		document, err := measure(ctx, benchProgress(streamsOf(c)))
 		if err != nil {
 			return err
 		}
-		return benchResult(c, document, func(w io.Writer) error { return writeBenchLaunch(w, document) })
+		return benchResult(c, document, func(w io.Writer) error { return write(w, document) })
 	})
 }
 
@@ -151,12 +158,8 @@ func labBenchBurst(c *cli.Context) error {
 	if config.SYNs < 1 || config.SYNs > 10000 || config.Rounds < 1 {
 		return usageError("a burst is of 1 to 10000 SYNs, in at least one round", "give --syns 1000 --rounds 50")
 	}
-	return inLab(c, func(ctx context.Context) error {
-		document, err := lab.BenchBurst(ctx, config)
-		if err != nil {
-			return err
-		}
-		return benchResult(c, document, func(w io.Writer) error { return writeBenchBurst(w, document) })
+	return bench(c, writeBenchBurst, func(ctx context.Context, _ func(string)) (lab.BurstDocument, error) {
+		return lab.BenchBurst(ctx, config)
 	})
 }
 

@@ -35,12 +35,8 @@ func labBenchCraft(c *cli.Context) error {
 	if config.SYNs < 1 || config.SYNs > 10000 || config.Rounds < 1 || config.Launches < 1 {
 		return usageError("a burst is of 1 to 10000 SYNs, in at least one round, and there is at least one launch", "give --syns 10000 --rounds 50 --launches 300")
 	}
-	return inLab(c, func(ctx context.Context) error {
-		document, err := lab.BenchCraft(ctx, config)
-		if err != nil {
-			return err
-		}
-		return benchResult(c, document, func(w io.Writer) error { return writeBenchCraft(w, document) })
+	return bench(c, writeBenchCraft, func(ctx context.Context, _ func(string)) (lab.CraftDocument, error) {
+		return lab.BenchCraft(ctx, config)
 	})
 }
 

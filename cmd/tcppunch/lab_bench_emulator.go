@@ -36,12 +36,8 @@ func labBenchEmulator(c *cli.Context) error {
 	if config.Packets < 1 || config.Burst < 1 || config.Busy < 0 || config.Delay < 0 || config.Delay > time.Minute {
 		return usageError("there must be packets to measure, and a delay of up to a minute", "give --packets 5000 --burst 500000 --delay 20ms")
 	}
-	return inLab(c, func(ctx context.Context) error {
-		document, err := lab.BenchEmulator(ctx, config, benchProgress(streamsOf(c)))
-		if err != nil {
-			return err
-		}
-		return benchResult(c, document, func(w io.Writer) error { return writeBenchEmulator(w, document) })
+	return bench(c, writeBenchEmulator, func(ctx context.Context, progress func(string)) (lab.EmulatorDocument, error) {
+		return lab.BenchEmulator(ctx, config, progress)
 	})
 }
 

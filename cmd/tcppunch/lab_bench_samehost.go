@@ -31,12 +31,8 @@ func labBenchSameHost(c *cli.Context) error {
 	if config.Meetings < 1 {
 		return usageError("there must be at least one meeting", "give --meetings 100")
 	}
-	return inLab(c, func(ctx context.Context) error {
-		document, err := lab.BenchSameHost(ctx, config, benchProgress(streamsOf(c)))
-		if err != nil {
-			return err
-		}
-		return benchResult(c, document, func(w io.Writer) error { return writeBenchSameHost(w, document) })
+	return bench(c, writeBenchSameHost, func(ctx context.Context, progress func(string)) (lab.SameHostDocument, error) {
+		return lab.BenchSameHost(ctx, config, progress)
 	})
 }
 

@@ -13,17 +13,9 @@ import (
 
 func labCompareCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "compare",
-		Usage: "let every pair of networks meet over TCP and over UDP, and print what either reaches",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "profiles", Usage: "as of lab matrix; by default all that have names"},
-			labDelay,
-			&cli.IntFlag{Name: "trials", Value: 3, Usage: "meetings of each pair, over each transport"},
-			&cli.IntFlag{Name: "budget", Usage: "packets that may leave; 0 is the default of meet"},
-			&cli.DurationFlag{Name: "timeout", Value: 4 * time.Second, Usage: "of a meeting"},
-			&cli.IntFlag{Name: "parallel", Value: 16, Usage: "pairs at a time, where timing does not decide"},
-			jsonFlag(),
-		},
+		Name:   "compare",
+		Usage:  "let every pair of networks meet over TCP and over UDP, and print what either reaches",
+		Flags:  append(matrixFlags(3), jsonFlag()),
 		Action: labCompare,
 	}
 }
