@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -54,15 +55,15 @@ func loopback(t *testing.T) *netlab.Namespace {
 
 // firstLine tells when something has been said.
 type firstLine struct {
-	bytes.Buffer
+	text bytes.Buffer
 	said chan struct{}
 }
 
 func (w *firstLine) Write(p []byte) (int, error) {
-	if w.Len() == 0 {
+	if w.text.Len() == 0 {
 		defer close(w.said)
 	}
-	return w.Buffer.Write(p)
+	return w.text.Write(p)
 }
 
 // captured runs a capture of loopback, calls during once it listens, and
@@ -83,7 +84,7 @@ func captured(t *testing.T, ctx context.Context, n *netlab.Namespace, during fun
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	return status, out.String(), talk.String()
+	return status, out.String(), talk.text.String()
 }
 
 // refusedDials makes two packets each: a SYN and a reset.
@@ -220,28 +221,31 @@ func TestACaptureIsAnalysedAsItComes(t *testing.T) {
 	if n == nil {
 		return
 	}
-	reading, writing := io.Pipe()
-	analysed := make(chan string)
-	go func() {
-		var out, talk bytes.Buffer
-		run(t.Context(), []string{"tcppunch", "analyze", "--json", "-"}, streams{in: reading, out: &out, err: &talk})
-		analysed <- out.String()
-	}()
+	reading, writing, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	talk := &firstLine{said: make(chan struct{})}
-	done := make(chan error)
-	go func() {
-		done <- n.Do(func() error {
-			run(t.Context(), []string{"tcppunch", "capture", "--interface", "lo", "--write", "-", "--port", "7000", "--count", "2"}, streams{out: writing, err: talk})
-			return writing.Close()
-		})
-	}()
+	capture := command(t, "capture", "--interface", "lo", "--write", "-", "--port", "7000", "--count", "2")
+	capture.Stdout, capture.Stderr = writing, talk
+	if err := n.Do(capture.Start); err != nil {
+		t.Fatal(err)
+	}
+	writing.Close()
+	var out bytes.Buffer
+	analysis := command(t, "analyze", "--json", "-")
+	analysis.Stdin, analysis.Stdout = reading, &out
+	if err := analysis.Start(); err != nil {
+		t.Fatal(err)
+	}
+	reading.Close()
 	<-talk.said
 	refusedDials(t, n, 1)
-	if err := <-done; err != nil {
+	if err := errors.Join(capture.Wait(), analysis.Wait()); err != nil {
 		t.Fatal(err)
 	}
 	var d captures.Analysis
-	if text := <-analysed; json.Unmarshal([]byte(text), &d) != nil || d.Summary[captures.VerdictRefused] != 1 {
-		t.Errorf("got %s, want one refused opening", text)
+	if json.Unmarshal(out.Bytes(), &d) != nil || d.Summary[captures.VerdictRefused] != 1 {
+		t.Errorf("got %s, want one refused opening", &out)
 	}
 }

@@ -56,7 +56,7 @@ func labCommand() *cli.Command {
 		Description: "Alone, the command is a demonstration: two clients with wrong clocks behind two real Linux NATs\n" +
 			"synchronise, agree on an instant, launch, cross and authenticate, and the exchange is explained.",
 		Flags: []cli.Flag{
-			labDelay, labSkewA, labSkewB,
+			labDelay(), labSkewA(), labSkewB(),
 			&cli.StringFlag{Name: "write", Value: "tcppunch-lab.pcapng", Usage: "write the exchange, seen from four places, to `FILE`"},
 			&cli.StringFlag{Name: "html", Value: "tcppunch-lab.html", Usage: "write the explained exchange to `FILE`"},
 			&cli.BoolFlag{Name: "no-files", Usage: "write no files"},
@@ -68,11 +68,18 @@ func labCommand() *cli.Command {
 }
 
 // The flags that several lab commands share.
-var (
-	labDelay = &cli.DurationFlag{Name: "delay", Value: lab.DefaultDelay, Usage: "one way between any two hosts; 0 is plain wires"}
-	labSkewA = &cli.DurationFlag{Name: "skew-a", Value: lab.DefaultSkewA, Usage: "how wrong A's clock is"}
-	labSkewB = &cli.DurationFlag{Name: "skew-b", Value: lab.DefaultSkewB, Usage: "how wrong B's clock is"}
-)
+
+func labDelay() cli.Flag {
+	return &cli.DurationFlag{Name: "delay", Value: lab.DefaultDelay, Usage: "one way between any two hosts; 0 is plain wires"}
+}
+
+func labSkewA() cli.Flag {
+	return &cli.DurationFlag{Name: "skew-a", Value: lab.DefaultSkewA, Usage: "how wrong A's clock is"}
+}
+
+func labSkewB() cli.Flag {
+	return &cli.DurationFlag{Name: "skew-b", Value: lab.DefaultSkewB, Usage: "how wrong B's clock is"}
+}
 
 // inLab runs work in the lab's supervisor.
 func inLab(c *cli.Context, work func(context.Context) error) error {

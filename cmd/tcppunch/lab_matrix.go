@@ -25,7 +25,7 @@ func labMatrixCommand() *cli.Command {
 		Usage: "let every pair of networks meet, and compare what connects with what theory expects",
 		Flags: append(matrixFlags(1),
 			&cli.StringFlag{Name: "strategy", Usage: "of meet"},
-			labTransport,
+			labTransport(),
 			&cli.StringFlag{Name: "html", Usage: "write a heatmap to `FILE`, in which each cell leads to its exchange"},
 			&cli.BoolFlag{Name: "json-stream", Usage: "print each cell as a JSON line when it has ended, then the document"},
 			jsonFlag(),
@@ -38,7 +38,7 @@ func labMatrixCommand() *cli.Command {
 func matrixFlags(trials int) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "profiles", Usage: "`PROFILE,PROFILE…`, a key=value belonging to the name before it, or separated by semicolons; by default all that have names"},
-		labDelay,
+		labDelay(),
 		&cli.IntFlag{Name: "trials", Value: trials, Usage: "meetings of each pair, over each transport"},
 		&cli.IntFlag{Name: "budget", Usage: "SYNs, or datagrams, that may leave; 0 is the default of meet"},
 		&cli.DurationFlag{Name: "timeout", Value: 4 * time.Second, Usage: "of a meeting"},

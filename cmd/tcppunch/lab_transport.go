@@ -8,7 +8,9 @@ import (
 	"tcppunch/cmd/internal/lab"
 )
 
-var labTransport = &cli.StringFlag{Name: "transport", Value: "tcp", Usage: "`tcp|udp`: udp is the control, the same meetings with datagrams"}
+func labTransport() cli.Flag {
+	return &cli.StringFlag{Name: "transport", Value: "tcp", Usage: "`tcp|udp`: udp is the control, the same meetings with datagrams"}
+}
 
 // checkLabTransport refuses what meet would refuse.
 func checkLabTransport(c *cli.Context) error {

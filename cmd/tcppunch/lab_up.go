@@ -57,7 +57,7 @@ func labNetworkFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "a", Value: "linux", Usage: "`PROFILE` of A's side"},
 		&cli.StringFlag{Name: "b", Value: "linux", Usage: "`PROFILE` of B's side"},
-		labDelay,
+		labDelay(),
 	}
 }
 
