@@ -24,9 +24,3 @@ func (*Ear) Refuse() error { return errPlatform }
 
 // Close does nothing.
 func (*Ear) Close() error { return nil }
-
-// KeepErrors is not available on this system.
-func (*Socket) KeepErrors() error { return errPlatform }
-
-// Rejection is not available on this system.
-func (*Socket) Rejection() (Rejection, bool) { return Rejection{}, false }

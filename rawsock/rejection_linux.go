@@ -1,0 +1,57 @@
+package rawsock
+
+import "golang.org/x/sys/unix"
+
+// KeepErrors makes the kernel keep the ICMP errors that reach the socket, for
+// Rejection (IP_RECVERR, ip(7)).
+func (s *Socket) KeepErrors() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == closed {
+		return ErrClosed
+	}
+	if s.local.Addr().Is6() {
+		return s.setInt("IPV6_RECVERR", unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
+	}
+	return s.setInt("IP_RECVERR", unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+}
+
+// Rejection takes the oldest ICMP error that was kept; false if there is none.
+// With it a refusal by a reset and one by an ICMP port unreachable, for which
+// connect() has one error number, can be told apart.
+func (s *Socket) Rejection() (Rejection, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == closed {
+		return Rejection{}, false
+	}
+	packet, control := make([]byte, 64), make([]byte, 256)
+	_, n, _, _, err := unix.Recvmsg(s.fd, packet, control, unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+	if err != nil {
+		return Rejection{}, false
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:n])
+	if err != nil {
+		return Rejection{}, false
+	}
+	for _, m := range messages {
+		if r, ok := rejectionOf(m); ok {
+			return r, true
+		}
+	}
+	return Rejection{}, false
+}
+
+// rejectionOf reads a struct sock_extended_err (ip(7)): the error number in
+// four bytes, origin, type, code.
+func rejectionOf(m unix.SocketControlMessage) (Rejection, bool) {
+	isError := m.Header.Level == unix.IPPROTO_IP && m.Header.Type == unix.IP_RECVERR ||
+		m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_RECVERR
+	if !isError || len(m.Data) < 7 {
+		return Rejection{}, false
+	}
+	if origin := m.Data[4]; origin != unix.SO_EE_ORIGIN_ICMP && origin != unix.SO_EE_ORIGIN_ICMP6 {
+		return Rejection{}, false
+	}
+	return Rejection{Type: m.Data[5], Code: m.Data[6]}, true
+}
