@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -319,8 +320,8 @@ func TestDialsFromOnePortReachSeveralRemotes(t *testing.T) {
 		_, err := Dial(soon(t), netip.AddrPort{}, netip.AddrPortFrom(addrB, 7200), Options{})
 		return err
 	})
-	if !errors.Is(err, ErrRefused) {
-		t.Errorf("closed port: got %v, want %v", err, ErrRefused)
+	if !errors.Is(err, ErrRefused) || strings.Count(err.Error(), "refused") != 1 {
+		t.Errorf("closed port: got %v, want %v, said once", err, ErrRefused)
 	}
 }
 
