@@ -20,6 +20,7 @@ const (
 // CLOCK_MONOTONIC in nanoseconds, and else 0. On several processors it spins for
 // 0.1 ms. On a single one it sleeps for at most 2 ms, so that the other end can
 // launch if it is on this same processor, and makes way for it to notice too.
+// Of a burst that was divided among the processors it sees this thread's share.
 func (p *Launchpad) Glance() int64 {
 	if runtime.NumCPU() == 1 {
 		return p.glanceAsleep()
@@ -50,7 +51,9 @@ func (p *Launchpad) glanceAsleep() int64 {
 func (p *Launchpad) pollAny() {
 	list := make([]unix.PollFd, 0, len(p.list))
 	for i := range p.list {
-		list = append(list, unix.PollFd{Fd: int32(p.list[i].socket.fd), Events: unix.POLLOUT})
+		if s := p.list[i].socket; s != nil {
+			list = append(list, unix.PollFd{Fd: int32(s.fd), Events: unix.POLLOUT})
+		}
 	}
 	if len(list) == 0 {
 		return
@@ -61,7 +64,7 @@ func (p *Launchpad) pollAny() {
 
 func (p *Launchpad) anyStands() bool {
 	for i := range p.list {
-		if p.list[i].socket.Established() {
+		if s := p.list[i].socket; s != nil && s.Established() {
 			return true
 		}
 	}

@@ -46,7 +46,7 @@ type Launchpad struct {
 
 // aimed is a Shot laid out for the system call.
 type aimed struct {
-	socket *Socket
+	socket *Socket // nil for a volley
 	volley *Volley // in place of socket
 	to     sockaddr
 	at     int64
@@ -114,7 +114,7 @@ func (p *Launchpad) aim(at int64, shots []Shot, fired []Fired) error {
 	p.list = append(p.list[:0], make([]aimed, len(shots))...)
 	for i, shot := range shots {
 		a := &p.list[i]
-		*a = aimed{socket: shot.Socket, volley: shot.Volley, at: at + int64(shot.After)}
+		*a = aimed{volley: shot.Volley, at: at + int64(shot.After)}
 		if i > 0 && a.at < p.list[i-1].at {
 			return errors.New("launch: the shots are not in the order of their instants")
 		}
@@ -122,6 +122,7 @@ func (p *Launchpad) aim(at int64, shots []Shot, fired []Fired) error {
 			a.to = a.volley.first()
 			continue
 		}
+		a.socket = shot.Socket
 		// The scope of an IPv6 zone is known where the socket's own has it.
 		shot.Socket.mu.Lock()
 		a.to = shot.Socket.remote

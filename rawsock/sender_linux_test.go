@@ -225,6 +225,35 @@ func TestVolleysAndSocketsLaunchTogether(t *testing.T) {
 	await(t, tap, "the SYN after them", func(s segment) bool { return s.flags == syn && s.source.Port() == 30000 })
 }
 
+func TestGlanceLooksPastVolleys(t *testing.T) {
+	nsA, nsB, addrA, addrB := netlabtest.Pair(t)
+	remote := netip.AddrPortFrom(addrB, 7000)
+	listenIn(t, nsB, remote)
+	v, err := senderIn(t, nsA, addrA, Options{}).Load([]Segment{{From: netip.AddrPortFrom(addrA, 20000), To: remote, Flags: RST}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openIn(t, nsA, netip.AddrPortFrom(addrA, 30000), Options{})
+	pad := NewLaunchpad(LaunchConfig{})
+	defer pad.Close()
+	glances := map[string]func() int64{"on several processors": pad.Glance, "on one": pad.glanceAsleep}
+	for _, shots := range [][]Shot{{{Volley: v}}, {{Volley: v}, {Socket: s, Remote: remote}}} {
+		if _, err := pad.Launch(t.Context(), 0, shots); err != nil {
+			t.Fatal(err)
+		}
+		if len(shots) == 2 {
+			if err := s.Wait(soon(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for name, glance := range glances {
+			if seen := glance() != 0; seen != (len(shots) == 2) {
+				t.Errorf("%d shots, %s: saw a connection: %v", len(shots), name, seen)
+			}
+		}
+	}
+}
+
 func TestVolleyAllocatesNothingAtTheInstant(t *testing.T) {
 	nsA, _, addrA, addrB := netlabtest.Pair(t)
 	sender := senderIn(t, nsA, addrA, Options{})
