@@ -13,16 +13,19 @@ import (
 // this package; what comes from a remote end to which one of these is connected
 // or connecting goes to that one.
 func Listen(ctx context.Context, local netip.AddrPort) (net.Listener, error) {
-	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var failed error
-		if err := c.Control(func(fd uintptr) { failed = reusePort(fd) }); err != nil {
-			return err
-		}
-		return failed
-	}}
+	config := net.ListenConfig{Control: sharePort}
 	l, err := config.Listen(ctx, "tcp", unmap(local).String())
 	if err != nil {
 		return nil, fmt.Errorf("listen at %v: %w", local, err)
 	}
 	return l, nil
+}
+
+// sharePort lets a socket of package net share its port, before it is bound.
+func sharePort(_, _ string, c syscall.RawConn) error {
+	var failed error
+	if err := c.Control(func(fd uintptr) { failed = reusePort(fd) }); err != nil {
+		return err
+	}
+	return failed
 }

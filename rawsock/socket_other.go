@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
-	"syscall"
 )
 
 // Socket is one prepared active open from a fixed local port. On this system
@@ -56,12 +55,6 @@ func dial(ctx context.Context, local, remote netip.AddrPort, o Options) (net.Con
 	if o != (Options{}) {
 		return nil, fmt.Errorf("dial with socket options: %w", errPlatform)
 	}
-	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(local), Control: func(_, _ string, c syscall.RawConn) error {
-		var failed error
-		if err := c.Control(func(fd uintptr) { failed = reusePort(fd) }); err != nil {
-			return err
-		}
-		return failed
-	}}
+	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(local), Control: sharePort}
 	return d.DialContext(ctx, "tcp", remote.String())
 }
