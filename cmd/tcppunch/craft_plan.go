@@ -5,10 +5,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -173,20 +171,15 @@ func craftTarget(c *cli.Context) (netip.AddrPort, error) {
 	if c.String("to") == "" {
 		return netip.AddrPort{}, usageError("name the peer", "give --to HOST:PORT after the kind")
 	}
-	host, port, err := rendezvous.SplitHostPort(c.String("to"), 0)
-	if err != nil || port == 0 {
-		return netip.AddrPort{}, usageError(fmt.Sprintf("--to %q is not HOST:PORT", c.String("to")), "an IPv6 address stands in brackets: [2001:db8::1]:4000")
+	to, err := resolveEndpoint(c.Context, "--to", c.String("to"))
+	if err != nil {
+		return netip.AddrPort{}, err
 	}
-	list, err := net.DefaultResolver.LookupNetIP(c.Context, "ip", host)
-	if err != nil || len(list) == 0 {
-		return netip.AddrPort{}, &failure{Status: statusFailed, Kind: "unknown-host", Message: fmt.Sprintf("the host %q cannot be found: %v", host, err)}
-	}
-	addr := list[0].Unmap()
-	if rendezvous.ClassOf(addr) == rendezvous.Forbidden {
-		return netip.AddrPort{}, &failure{Status: statusRefused, Kind: "refused", Message: fmt.Sprintf("%v is no address of a single host on a network: nothing is sent there", addr),
+	if rendezvous.ClassOf(to.Addr()) == rendezvous.Forbidden {
+		return netip.AddrPort{}, &failure{Status: statusRefused, Kind: "refused", Message: fmt.Sprintf("%v is no address of a single host on a network: nothing is sent there", to.Addr()),
 			Hint: "multicast, broadcast, link-local and reserved addresses are no targets"}
 	}
-	return netip.AddrPortFrom(addr, port), nil
+	return to, nil
 }
 
 // craftSource is the address and the first port that the segments leave from.
@@ -218,11 +211,9 @@ func craftSourceAddress(c *cli.Context, to netip.AddrPort) (netip.Addr, error) {
 		}
 		return addr.Unmap(), nil
 	}
-	// A connected UDP socket has the source address of the route; nothing is sent.
-	conn, err := net.DialTimeout("udp", to.String(), time.Second)
+	addr, err := routeSource(to)
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("find a route to %v: %w", to.Addr(), err)
+		return addr, fmt.Errorf("find a route to %v: %w", to.Addr(), err)
 	}
-	defer conn.Close()
-	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), nil
+	return addr, nil
 }

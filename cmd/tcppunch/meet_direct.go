@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"net"
@@ -23,7 +24,7 @@ func (inv *invitation) direct() (punch.Result, error) {
 	if err != nil {
 		return punch.Result{}, err
 	}
-	remote, err := inv.resolvePeer()
+	remote, err := resolveEndpoint(c.Context, "--peer", inv.config.Peer)
 	if err != nil {
 		return punch.Result{}, err
 	}
@@ -54,12 +55,13 @@ func (inv *invitation) checkAppointment() error {
 	return nil
 }
 
-func (inv *invitation) resolvePeer() (netip.AddrPort, error) {
-	host, port, err := rendezvous.SplitHostPort(inv.config.Peer, 0)
+// resolveEndpoint reads the HOST:PORT that a flag was given.
+func resolveEndpoint(ctx context.Context, flag, text string) (netip.AddrPort, error) {
+	host, port, err := rendezvous.SplitHostPort(text, 0)
 	if err != nil || port == 0 {
-		return netip.AddrPort{}, usageError(fmt.Sprintf("--peer %q is not HOST:PORT", inv.config.Peer), "an IPv6 address stands in brackets: [2001:db8::1]:4000")
+		return netip.AddrPort{}, usageError(fmt.Sprintf("%s %q is not HOST:PORT", flag, text), "an IPv6 address stands in brackets: [2001:db8::1]:4000")
 	}
-	list, err := net.DefaultResolver.LookupNetIP(inv.c.Context, "ip", host)
+	list, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil || len(list) == 0 {
 		return netip.AddrPort{}, &failure{Status: statusFailed, Kind: "unknown-host", Message: fmt.Sprintf("the host %q cannot be found: %v", host, err)}
 	}
