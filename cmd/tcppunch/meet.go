@@ -211,7 +211,7 @@ func ownName(c *cli.Context) (string, error) {
 func (inv *invitation) pin() error {
 	name, key, named := strings.Cut(inv.config.Peer, "@")
 	if err := rendezvous.CheckName(name); err != nil {
-		return usageError(fmt.Sprintf("%q cannot be a peer's name: %v", name, err), "without a coordinator, --peer takes HOST:PORT")
+		return usageError(fmt.Sprintf("%q cannot be a peer's name: %v", name, err), "HOST:PORT is for meetings without a coordinator: neither --coordinator nor TCPPUNCH_COORDINATOR may be set then")
 	}
 	if name == inv.config.Name {
 		return usageError("--peer and --as are the same name", "give each side a name of its own")

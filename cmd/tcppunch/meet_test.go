@@ -195,6 +195,7 @@ func TestBadMeetingsEndInOneSentence(t *testing.T) {
 		{"an instant that is none", meetArgs(t, at, "a6", "b", "--at", "soon"), statusUsage, "usage", "is not a time"},
 		{"itself", meetArgs(t, at, "a7", "a7"), statusUsage, "usage", "the same name"},
 		{"a name that is none", meetArgs(t, at, "a8", "b\x1b"), statusUsage, "usage", "cannot be a peer's name"},
+		{"an appointment beside a coordinator", meetArgs(t, at, "a8", "127.0.0.1:9"), statusUsage, "usage", "nor TCPPUNCH_COORDINATOR"},
 		{"a key that is none", meetArgs(t, at, "a9", "b@short"), statusUsage, "usage", "is not a key"},
 		{"a mistyped flag", meetArgs(t, at, "a10", "b", "--buget", "3"), statusUsage, "usage", "no flag --buget"},
 		{"a flag after an argument", append(meetArgs(t, at, "a11", "b"), "stray", "--json"), statusUsage, "usage", "one argument too many"},
