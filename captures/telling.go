@@ -21,7 +21,7 @@ func Judge(sources []Source, hosts ...netip.Addr) (*Handshake, error) {
 
 // Telling is the handshake with all of the hosts that tells most: one that was
 // established before one that was not, then one in which both sides sent SYNs,
-// then one seen from more places, then the last.
+// then one that was answered, then one seen from more places, then the last.
 func (a Analysis) Telling(hosts ...netip.Addr) *Handshake {
 	var best *Handshake
 	for i := range a.Handshakes {
@@ -43,6 +43,7 @@ func (h *Handshake) involves(hosts []netip.Addr) bool {
 
 func (h *Handshake) compare(other *Handshake) int {
 	return cmp.Or(cmp.Compare(h.standing(), other.standing()), cmp.Compare(min(h.SynsA, h.SynsB, 1), min(other.SynsA, other.SynsB, 1)),
+		cmp.Compare(h.answers(), other.answers()),
 		cmp.Compare(len(h.Vantages), len(other.Vantages)))
 }
 
@@ -55,4 +56,12 @@ func (h *Handshake) standing() int {
 		return 2
 	}
 	return 0
+}
+
+// answers is 0 where SYNs met silence, which tells less than any answer.
+func (h *Handshake) answers() int {
+	if h.Verdict == VerdictUnanswered {
+		return 0
+	}
+	return 1
 }

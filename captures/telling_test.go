@@ -47,3 +47,14 @@ func TestTheEstablishedOpeningOfTwoHostsTellsMost(t *testing.T) {
 		t.Errorf("got %v between hosts that were not there", h.Verdict)
 	}
 }
+
+func TestAnAnsweredOpeningTellsMoreThanSilence(t *testing.T) {
+	no := new(false)
+	refused := Handshake{Verdict: VerdictRefused, Established: no}
+	silent := Handshake{Verdict: VerdictUnanswered, Established: no}
+	for _, list := range [][]Handshake{{refused, silent}, {silent, refused}} {
+		if h := (Analysis{Handshakes: list}).Telling(); h.Verdict != VerdictRefused {
+			t.Errorf("of %v and %v got %v", list[0].Verdict, list[1].Verdict, h.Verdict)
+		}
+	}
+}

@@ -158,7 +158,7 @@ func writeMatrix(w io.Writer, m lab.Matrix) error {
 	if err := writeMatrixSummary(w, m.Summary); err != nil {
 		return err
 	}
-	return writeConfusion(w, m)
+	return errors.Join(writeConfusion(w, m), writeJudgements(w, m.Summary))
 }
 
 // writeHeatmap draws the lower triangle, a row for each profile.
@@ -230,6 +230,19 @@ func writeConfusion(w io.Writer, m lab.Matrix) error {
 	for _, truth := range slices.Sorted(maps.Keys(s.Confusion)) {
 		recall := s.Recall[truth]
 		fmt.Fprintf(table, "%s\t%s\t%s\n", truth, percent(&recall), tally(s.Confusion[truth]))
+	}
+	return table.Flush()
+}
+
+func writeJudgements(w io.Writer, s lab.MatrixSummary) error {
+	if s.Judged == 0 {
+		return nil
+	}
+	fmt.Fprintf(w, "\nthe captures alone gave the true verdict of %s of %d meetings:\n", percent(s.JudgementCorrect), s.Judged)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "truly\tthe captures said")
+	for _, truth := range slices.Sorted(maps.Keys(s.Judgements)) {
+		fmt.Fprintf(table, "%s\t%s\n", truth, tally(s.Judgements[truth]))
 	}
 	return table.Flush()
 }

@@ -153,6 +153,9 @@ func writeSummary(w io.Writer, s lab.Summary) error {
 	if s.DiagnosisCorrect != nil {
 		fmt.Fprintf(w, "diagnosis right in %.0f %% of %d failures whose cause the lab knows\n", 100**s.DiagnosisCorrect, s.Diagnosed)
 	}
+	if s.JudgementCorrect != nil {
+		fmt.Fprintf(w, "the captures alone gave the true verdict of %s of %d trials\n", percent(s.JudgementCorrect), s.Judged)
+	}
 	return nil
 }
 

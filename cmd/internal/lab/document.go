@@ -32,6 +32,9 @@ type Trial struct {
 	Verdict       *string `json:"verdict"`
 	Crossing      *bool   `json:"crossing"`
 
+	CapturedVerdict *string `json:"captured_verdict"` // by the packets that both clients captured, and nothing else
+	TrueVerdict     *string `json:"true_verdict"`     // of the same opening, by what passed between the sites
+
 	Skew               *int64   `json:"skew_ns"` // B's first SYN minus A's, on this machine's clock
 	LaunchErrorA       *int64   `json:"launch_error_a_ns"`
 	LaunchErrorB       *int64   `json:"launch_error_b_ns"`
@@ -66,6 +69,11 @@ type Summary struct {
 
 	Verdicts map[string]int `json:"verdicts"`
 	Causes   map[string]int `json:"causes"`
+
+	Judged           int      `json:"judged"`            // trials of which both verdicts are known, the captures' and the true one
+	JudgementCorrect *float64 `json:"judgement_correct"` // share of them in which they are the same
+
+	Judgements map[string]map[string]int `json:"judgements"` // true verdict → the captures' verdict → trials
 
 	Confusion map[string]map[string]int `json:"confusion"` // true cause → the tool's cause → trials
 }
@@ -115,7 +123,8 @@ func wilsonAt(k, n, z float64) [2]float64 {
 
 // Summarize counts trials.
 func Summarize(trials []Trial) Summary {
-	s := Summary{Trials: len(trials), Verdicts: map[string]int{}, Causes: map[string]int{}, Confusion: map[string]map[string]int{}}
+	s := Summary{Trials: len(trials), Verdicts: map[string]int{}, Causes: map[string]int{},
+		Judgements: map[string]map[string]int{}, Confusion: map[string]map[string]int{}}
 	var established, authenticated, skews []int64
 	correct := 0
 	for _, t := range trials {
@@ -125,6 +134,9 @@ func Summarize(trials []Trial) Summary {
 		s.Valid++
 		count(s.Verdicts, t.Verdict)
 		count(s.Causes, t.Cause)
+		if t.TrueVerdict != nil && t.CapturedVerdict != nil {
+			addTo(s.Judgements, *t.TrueVerdict, *t.CapturedVerdict, 1)
+		}
 		skews = appendKnown(skews, absolute(t.Skew))
 		if t.Established {
 			s.Established++
@@ -144,8 +156,23 @@ func Summarize(trials []Trial) Summary {
 	}
 	s.Success, s.DiagnosisCorrect = share(s.Established, s.Valid), share(correct, s.Diagnosed)
 	s.CI95 = wilson(s.Established, s.Valid)
+	s.Judged, s.JudgementCorrect = agreement(s.Judgements)
 	s.EstablishedAfter, s.AuthenticatedAfter, s.AbsSkew = quantiles(established), quantiles(authenticated), quantiles(skews)
 	return s
+}
+
+// agreement counts a confusion, and tells the share of what was named as it is.
+func agreement(confusion map[string]map[string]int) (all int, correct *float64) {
+	right := 0
+	for truth, said := range confusion {
+		for word, n := range said {
+			all += n
+			if word == truth {
+				right += n
+			}
+		}
+	}
+	return all, share(right, all)
 }
 
 func count(m map[string]int, word *string) {

@@ -62,7 +62,12 @@ type MatrixSummary struct {
 
 	Confusion map[string]map[string]int `json:"confusion"` // true cause → the tool's cause → trials
 	Recall    map[string]float64        `json:"recall"`    // share of each true cause that the tool named
-	Took      int64                     `json:"took_ns"`
+
+	Judged           int                       `json:"judged"`            // trials of which the captures' verdict and the true one are known
+	JudgementCorrect *float64                  `json:"judgement_correct"` // share of them in which they are the same
+	Judgements       map[string]map[string]int `json:"judgements"`        // true verdict → the captures' verdict → trials
+
+	Took int64 `json:"took_ns"`
 }
 
 // Weighted is the success for a population of users: both sides drawn from it.
@@ -105,7 +110,8 @@ const sureOf = 0.01
 
 // summarize puts the cells together.
 func (m *Matrix) summarize(took time.Duration) {
-	s := MatrixSummary{Cells: len(m.Cells), Disagreements: []string{}, Confusion: map[string]map[string]int{}, Recall: map[string]float64{}, Took: int64(took)}
+	s := MatrixSummary{Cells: len(m.Cells), Disagreements: []string{}, Judgements: map[string]map[string]int{},
+		Confusion: map[string]map[string]int{}, Recall: map[string]float64{}, Took: int64(took)}
 	square := 0.0
 	for _, c := range m.Cells {
 		s.Trials += c.Summary.Trials
@@ -121,11 +127,8 @@ func (m *Matrix) summarize(took time.Duration) {
 		if !c.Agrees {
 			s.Disagreements = append(s.Disagreements, c.A+" × "+c.B)
 		}
-		for truth, said := range c.Summary.Confusion {
-			for cause, n := range said {
-				addTo(s.Confusion, truth, cause, n)
-			}
-		}
+		addAll(s.Confusion, c.Summary.Confusion)
+		addAll(s.Judgements, c.Summary.Judgements)
 	}
 	s.Success, s.CI95 = share(s.Established, s.Valid), wilson(s.Established, s.Valid)
 	s.Rerun = float64(s.Trials-s.Valid) / float64(max(s.Trials, 1))
@@ -133,6 +136,7 @@ func (m *Matrix) summarize(took time.Duration) {
 		s.Brier = new(square / float64(s.Valid))
 	}
 	s.diagnose()
+	s.Judged, s.JudgementCorrect = agreement(s.Judgements)
 	s.Weighted = m.weigh()
 	m.Summary = s
 }
@@ -158,6 +162,14 @@ func (s *MatrixSummary) diagnose() {
 		correct += right
 	}
 	s.DiagnosisCorrect = share(correct, s.Diagnosed)
+}
+
+func addAll(to, from map[string]map[string]int) {
+	for truth, said := range from {
+		for word, n := range said {
+			addTo(to, truth, word, n)
+		}
+	}
 }
 
 func addTo(m map[string]map[string]int, truth, cause string, n int) {

@@ -7,8 +7,6 @@ import (
 	"os"
 	"sync"
 	"time"
-
-	"tcppunch/captures"
 )
 
 // mostReruns is how often a trial is run again because this machine was too
@@ -139,44 +137,13 @@ func (c *cell) once(ctx context.Context, result *MatrixCell) (Trial, error) {
 		return r, err
 	}
 	if first := c.began == 1; first || !r.Established && result.Failure == "" {
-		result.Shown = t.exchange()
+		result.Shown = t.shown
 		if !r.Established {
 			result.Failure = explanationOf(r)
 		}
 	}
 	r.MeetA, r.MeetB, r.Mappings = nil, nil, nil
 	return r, nil
-}
-
-// exchange is what both clients captured of each other.
-func (t *trial) exchange() *captures.Handshake {
-	var sources []captures.Source
-	for _, v := range []struct{ file, name string }{{"a.pcapng", "client a"}, {"b.pcapng", "client b"}} {
-		f, err := os.Open(t.file(v.file))
-		if err != nil {
-			continue // that side sent nothing
-		}
-		defer f.Close()
-		sources = append(sources, captures.Source{Name: v.name, Reader: f})
-	}
-	if len(sources) == 0 {
-		return nil
-	}
-	all, err := captures.Analyze(sources, captures.Filter{})
-	if err != nil {
-		return nil
-	}
-	var best *captures.Handshake
-	for i, h := range all.Handshakes {
-		stands := h.Established != nil && *h.Established
-		if best == nil || stands {
-			best = &all.Handshakes[i]
-		}
-		if stands {
-			break
-		}
-	}
-	return best
 }
 
 // gate lets so many in at a time: fewer when the machine is too slow, more again

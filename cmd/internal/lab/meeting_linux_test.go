@@ -188,6 +188,9 @@ func TestMatrixMeasuresEveryPairAndDrawsIt(t *testing.T) {
 			t.Errorf("%s × %s: %d of %d valid trials connected, expected %v", c.A, c.B, c.Summary.Established, c.Summary.Valid, c.Expected)
 		}
 	}
+	if s := m.Summary; s.Judged != 14 || *s.JudgementCorrect != 1 {
+		t.Errorf("of %d trials the captures' verdicts are compared with the truth: %v, want those of the 14 that sent SYNs, and the same verdicts", s.Judged, s.Judgements)
+	}
 	if html, err := os.ReadFile(page); err != nil || !strings.Contains(string(html), "openwrt × port-restricted") || !strings.Contains(string(html), "<svg") {
 		t.Errorf("the page: %v, %d bytes, want every pair with its ladder", err, len(html))
 	}

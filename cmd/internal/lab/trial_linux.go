@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"tcppunch/captures"
 )
 
 // overtime is how long a client may take beyond the meeting's own limit: to
@@ -42,6 +44,7 @@ type trial struct {
 	dir    string
 	number int // in its cell, from 1
 	nodes  nodes
+	shown  *captures.Handshake // what both clients captured of each other; nil: no SYN
 }
 
 // name is what a side calls itself. It is another one in each trial of a cell,
@@ -226,6 +229,24 @@ func (t *trial) addTruth(r *Trial) error {
 	}
 	if why, ok := truth.cause(t.config); ok && !r.Established {
 		r.TrueCause, r.TrueCauseOf = &why.word, &why.side
+	}
+	return t.compareVerdicts(r, truth)
+}
+
+// compareVerdicts lets the clients' captures speak alone, and beside that what
+// passed between the sites.
+func (t *trial) compareVerdicts(r *Trial, truth truth) error {
+	if t.config.overUDP() {
+		return nil
+	}
+	var err error
+	if t.shown, err = t.exchange(); err != nil || t.shown == nil {
+		return err
+	}
+	r.CapturedVerdict = new(t.shown.Verdict.String())
+	if truth.outside && len(truth.sightings) > 0 {
+		a, b := t.views()
+		r.TrueVerdict = new(truth.verdict(truth.endsOf(a, b, t.boxNames())).String())
 	}
 	return nil
 }

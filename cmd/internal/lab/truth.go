@@ -14,6 +14,7 @@ type sighting struct {
 	sent    time.Time
 	arrived time.Time // zero if it did not
 	late    time.Duration
+	expired bool // a hop dropped it, since its TTL ran out, and said so
 	header  header
 }
 
@@ -21,8 +22,10 @@ type sighting struct {
 type header struct {
 	source, destination netip.AddrPort
 	syn, ack, rst       bool
-	datagram            bool // UDP, whose only packets between the sites are those of the control
-	unreachable         bool // an ICMP error other than that the TTL ran out; without ports
+	seq, acked          uint32             // sequence and acknowledgement numbers
+	datagram            bool               // UDP, whose only packets between the sites are those of the control
+	unreachable         bool               // an ICMP error other than that the TTL ran out; without ports
+	quoted              *[2]netip.AddrPort // of an ICMP error: from where to where the packet went that it is about
 }
 
 // opens says that it is a SYN without an ACK, or a datagram, which opens
@@ -60,6 +63,7 @@ func parseHeader(b []byte) (h header, ok bool) {
 	if protocol == protocolICMP || protocol == protocolICMPv6 {
 		h.source, h.destination = netip.AddrPortFrom(source, 0), netip.AddrPortFrom(destination, 0)
 		h.unreachable = len(b) > 0 && (protocol == protocolICMP && b[0] == unreachable4 || protocol == protocolICMPv6 && b[0] == unreachable6)
+		h.quoted = quotedBy(b)
 		return h, h.unreachable
 	}
 	if protocol == protocolUDP && len(b) >= 8 {
@@ -74,7 +78,32 @@ func parseHeader(b []byte) (h header, ok bool) {
 		source:      netip.AddrPortFrom(source, binary.BigEndian.Uint16(b)),
 		destination: netip.AddrPortFrom(destination, binary.BigEndian.Uint16(b[2:])),
 		syn:         flags&flagSYN != 0, ack: flags&flagACK != 0, rst: flags&flagRST != 0,
+		seq: binary.BigEndian.Uint32(b[4:]), acked: binary.BigEndian.Uint32(b[8:]),
 	}, true
+}
+
+// quotedBy reads the ends of the packet that an ICMP error is about: behind
+// eight bytes its IP header and at least eight bytes more (RFC 792).
+func quotedBy(icmp []byte) *[2]netip.AddrPort {
+	if len(icmp) < 8 {
+		return nil
+	}
+	quote := icmp[8:]
+	var from, to netip.Addr
+	switch {
+	case len(quote) >= 20 && quote[0]>>4 == 4:
+		from, _ = netip.AddrFromSlice(quote[12:16])
+		to, _ = netip.AddrFromSlice(quote[16:20])
+		quote = quote[min(int(quote[0]&15)*4, len(quote)):]
+	case len(quote) >= 40 && quote[0]>>4 == 6:
+		from, _ = netip.AddrFromSlice(quote[8:24])
+		to, _ = netip.AddrFromSlice(quote[24:40])
+		quote = quote[40:]
+	}
+	if len(quote) < 4 || !from.IsValid() {
+		return nil
+	}
+	return &[2]netip.AddrPort{netip.AddrPortFrom(from, binary.BigEndian.Uint16(quote)), netip.AddrPortFrom(to, binary.BigEndian.Uint16(quote[2:]))}
 }
 
 // edges are the addresses by which the two sites show themselves.

@@ -44,6 +44,10 @@ func (w *watcher) observe(p netlab.Passage) {
 		if i, ok := w.byID[p.ID]; ok {
 			w.seen[i].arrived, w.seen[i].late = p.Wall, p.At-p.Due
 		}
+	case netlab.TTLExceeded:
+		if i, ok := w.byID[p.ID]; ok {
+			w.seen[i].expired = true
+		}
 	}
 }
 
