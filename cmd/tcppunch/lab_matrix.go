@@ -72,6 +72,9 @@ func labMatrix(c *cli.Context) error {
 func matrixConfig(c *cli.Context) (lab.MatrixConfig, error) {
 	config := lab.MatrixConfig{Config: lab.Config{Delay: c.Duration("delay"), SkewA: lab.DefaultSkewA, SkewB: lab.DefaultSkewB, Retries: -1,
 		Budget: c.Int("budget"), Timeout: c.Duration("timeout"), Strategy: c.String("strategy"), Transport: c.String("transport"), Trials: c.Int("trials"), Parallel: c.Int("parallel")}}
+	if err := checkLabStrategy(c); err != nil {
+		return config, err
+	}
 	if err := checkLabTransport(c); err != nil {
 		return config, err
 	}

@@ -74,6 +74,9 @@ func labConfig(c *cli.Context) (lab.Config, error) {
 	if config.B, err = lab.ParseProfile(c.String("b")); err != nil {
 		return config, profileError("b", err)
 	}
+	if err := checkLabStrategy(c); err != nil {
+		return config, err
+	}
 	if err := checkLabTransport(c); err != nil {
 		return config, err
 	}

@@ -41,7 +41,7 @@ func meetFlags() []cli.Flag {
 		&cli.StringFlag{Name: "coordinator", Usage: "`KEY@HOST:PORT` as the coordinator printed it"},
 		&cli.UintFlag{Name: "local-port", Usage: "`PORT` to connect from (default: the system chooses)"},
 		&cli.StringFlag{Name: "secret-file", Usage: "`FILE` with the secret that both sides share, for a meeting without a coordinator"},
-		&cli.StringFlag{Name: "strategy", Value: "auto", Usage: "`auto|simopen`: auto goes on with SYNs that die between the NATs where simopen is refused"},
+		&cli.StringFlag{Name: "strategy", Value: "auto", Usage: "`STRATEGY`: auto, simopen, low-ttl, listen, reverse, crafted or fake-syn; auto goes on with SYNs that die between the NATs where simopen is refused"},
 		&cli.IntFlag{Name: "budget", Value: 100, Usage: "at most `N` SYNs may leave, retransmissions included; the smaller of both sides' counts"},
 		&cli.IntFlag{Name: "retries", Value: 1000, Usage: "connect again after at most `N` resets, within the budget; 0 is one connect() and nothing more"},
 		&cli.DurationFlag{Name: "wait", Value: time.Minute, Usage: "how long the peer may take to come"},
@@ -70,6 +70,9 @@ func classifyMeeting(err error) *failure {
 	var refusal *rendezvous.Error
 	if errors.As(err, &refusal) {
 		return coordinatorFailure(refusal)
+	}
+	if f := classifyCraft(err); f != nil {
+		return f
 	}
 	return classifySocket(err)
 }
@@ -139,9 +142,11 @@ func (inv *invitation) configure() error {
 	if err != nil {
 		return err
 	}
+	strategy, err := strategyOf(c)
+	if err != nil {
+		return err
+	}
 	switch {
-	case c.String("strategy") != "auto" && c.String("strategy") != "simopen":
-		return usageError(fmt.Sprintf("there is no strategy %q", c.String("strategy")), "strategies are auto and simopen")
 	case c.Uint("local-port") > 65535:
 		return usageError(fmt.Sprintf("--local-port %d is not a port", c.Uint("local-port")), "ports are 1 to 65535")
 	case c.Int("budget") < 1:
@@ -154,8 +159,8 @@ func (inv *invitation) configure() error {
 	inv.config = punch.Config{
 		Peer: c.String("peer"), Wish: wish, Clock: clock, Network: network{capture: true},
 		Transport: transport, LocalPort: uint16(c.Uint("local-port")), Cache: timeCache(c), NTP: c.StringSlice("ntp"), NoSync: c.Bool("no-sync"), Samples: c.Int("samples"),
-		Escalate: c.String("strategy") == "auto" && c.Int("retries") > 0,
-		Budget:   c.Int("budget"), Retries: c.Int("retries"), Patience: c.Duration("wait"), Timeout: c.Duration("timeout"), Late: c.Duration("late"),
+		Strategy: strategy, Escalate: strategy == rendezvous.Auto && c.Int("retries") > 0,
+		Budget: c.Int("budget"), Retries: c.Int("retries"), Patience: c.Duration("wait"), Timeout: c.Duration("timeout"), Late: c.Duration("late"),
 		Residual: c.Duration("residual-error"), Disturb: timing.Disturbance{Step: c.Duration("disturb-step"), Suspend: c.Duration("disturb-suspend")},
 		MinTTL: canTellTTL, OnLink: onLink(), Trace: inv.trace,
 	}

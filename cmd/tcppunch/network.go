@@ -28,6 +28,12 @@ func (network) Open(local netip.AddrPort, o punch.SocketOptions) (punch.Socket, 
 	if err != nil {
 		return nil, err
 	}
+	if o.ISN != 0 {
+		if err := s.PresetISN(o.ISN); err != nil {
+			s.Close()
+			return nil, err
+		}
+	}
 	return socket{s}, nil
 }
 
@@ -57,6 +63,10 @@ func (l launchpad) Step() string { return l.Privileges().Step.String() }
 func (l launchpad) Launch(ctx context.Context, at timing.Instant, shots []punch.Shot) ([]punch.Fired, error) {
 	list := make([]rawsock.Shot, len(shots))
 	for i, s := range shots {
+		if other, ok := s.Socket.(shooter); ok {
+			list[i] = other.shot()
+			continue
+		}
 		list[i] = rawsock.Shot{Socket: s.Socket.(socket).Socket, Remote: s.Remote}
 	}
 	done, err := l.Launchpad.Launch(ctx, int64(at), list)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"tcppunch/cmd/internal/rendezvous"
 	"tcppunch/predict"
 	"tcppunch/timing"
 )
@@ -57,7 +58,7 @@ func (v *volleys) followVolley(ctx context.Context, runners []*runner, listener 
 		}
 	})
 	if listener != nil {
-		all.Go(func() { v.accept(ctx, listener, standing) })
+		all.Go(func() { v.accept(ctx, listener, v.attested, v.pair, len(v.report.Rounds), standing) })
 	}
 	go func() {
 		all.Wait()
@@ -83,8 +84,9 @@ func (v *volleys) followShot(ctx context.Context, r *runner, standing chan<- *ru
 	standing <- r
 }
 
-// accept takes connections from the peer's addresses until ctx ends.
-func (v *volleys) accept(ctx context.Context, listener net.Listener, standing chan<- *runner) {
+// accept takes connections from the addresses at which the coordinator has seen
+// the peer, until ctx ends.
+func (m *meeting) accept(ctx context.Context, listener net.Listener, attested []netip.AddrPort, pair rendezvous.Pair, round int, standing chan<- *runner) {
 	stop := context.AfterFunc(ctx, func() { listener.Close() })
 	defer stop()
 	for range mostAccepted {
@@ -92,8 +94,8 @@ func (v *volleys) accept(ctx context.Context, listener net.Listener, standing ch
 		if err != nil {
 			return
 		}
-		r := v.accepted(conn)
-		if !v.peerAt(r.remote.Addr()) {
+		r := runnerOf(conn, pair, round)
+		if !seenAt(attested, r.remote.Addr()) {
 			conn.Close()
 			continue
 		}
@@ -101,9 +103,9 @@ func (v *volleys) accept(ctx context.Context, listener net.Listener, standing ch
 	}
 }
 
-// peerAt reports whether the coordinator has seen the peer at an address.
-func (v *volleys) peerAt(addr netip.Addr) bool {
-	for _, a := range v.attested {
+// seenAt reports whether the coordinator has seen the peer at an address.
+func seenAt(attested []netip.AddrPort, addr netip.Addr) bool {
+	for _, a := range attested {
 		if a.Addr().Unmap() == addr {
 			return true
 		}
@@ -111,9 +113,9 @@ func (v *volleys) peerAt(addr netip.Addr) bool {
 	return false
 }
 
-func (v *volleys) accepted(conn net.Conn) *runner {
+func runnerOf(conn net.Conn, pair rendezvous.Pair, round int) *runner {
 	s := inbound{conn: conn, local: endpoint(conn.LocalAddr())}
-	return &runner{pair: v.pair, remote: endpoint(conn.RemoteAddr()), socket: s, round: len(v.report.Rounds), stood: timing.Now()}
+	return &runner{pair: pair, remote: endpoint(conn.RemoteAddr()), socket: s, round: round, stood: timing.Now()}
 }
 
 func endpoint(a net.Addr) netip.AddrPort {

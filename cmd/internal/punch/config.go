@@ -22,6 +22,13 @@ type Network interface {
 	// Launchpad prepares the calling goroutine's thread for instants. It spins
 	// for lead before each.
 	Launchpad(lead time.Duration) Launchpad
+	// Opening says how a crafted SYN towards an address would look, with a number
+	// chosen at random. The error is for a host that may not craft.
+	Opening(towards netip.Addr) (rendezvous.Opening, error)
+	// Craft prepares an active open that crafts its handshake.
+	Craft(local, remote netip.AddrPort, c Craft) (Socket, error)
+	// Fake prepares one SYN that stands for no connection; Peer does not count.
+	Fake(local, remote netip.AddrPort, c Craft) (Socket, error)
 	// Listen takes connections at a port that other sockets share.
 	Listen(local netip.AddrPort) (net.Listener, error)
 	// Tap captures the TCP and ICMP packets between local ports and the peer's
@@ -33,6 +40,15 @@ type Network interface {
 type SocketOptions struct {
 	TTL, MinTTL int // IP_TTL and IP_MINTTL, or their IPv6 twins
 	SYNCount    int // most retransmissions of one SYN (TCP_SYNCNT)
+	// ISN is the initial sequence number of the first SYN; 0 leaves it to the
+	// kernel. It takes what Network.Opening found to be allowed.
+	ISN uint32
+}
+
+// Craft is what both SYNs of a crafted handshake say.
+type Craft struct {
+	TTL       int // of the SYN alone
+	Own, Peer *rendezvous.Opening
 }
 
 // Socket is one active open. Connect makes one SYN leave; Wait blocks until
@@ -104,6 +120,7 @@ type Config struct {
 	NTP       []string             // time servers; empty: those that the coordinator names
 	NoSync    bool                 // for experiments: trust the clock as it is
 	Samples   int                  // exchanges with each time server
+	Strategy  rendezvous.Strategy  // empty: Auto
 	Escalate  bool                 // go on to the low-ttl round where simopen has not connected
 	Budget    int                  // SYNs that may leave, retransmissions included
 	Retries   int                  // further connect() calls after refusals

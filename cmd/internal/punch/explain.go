@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"tcppunch/captures"
@@ -14,16 +15,24 @@ import (
 // explain fills in what the launch and its capture showed, and returns the
 // nominated connection, or the cause why there is none.
 func (m *meeting) explain(p plan, runners []*runner, won *nominated) (net.Conn, error) {
+	if won != nil && !slices.Contains(runners, won.runner) {
+		runners = append([]*runner{won.runner}, runners...) // it was accepted
+	}
+	if len(runners) == 0 {
+		m.rounds(p, runners, 0)
+		cause, text := unheard(m.cfg.Timeout)
+		return nil, &failed{cause, text}
+	}
 	m.shown = m.judge(runners, won)
 	if m.measureLaunch(p, runners) && m.capture.Dropped == 0 {
 		m.report.SYNsOnWire = len(m.capturedSYNs(runners))
 	}
 	if won == nil {
-		m.rounds(runners, 0)
-		cause, text := m.cause(runners)
+		m.rounds(p, runners, 0)
+		cause, text := m.cause(p, runners)
 		return nil, &failed{cause, text}
 	}
-	m.rounds(runners, won.runner.round)
+	m.rounds(p, runners, won.runner.round)
 	return m.established(p, won), nil
 }
 
@@ -41,14 +50,14 @@ func (m *meeting) established(p plan, won *nominated) net.Conn {
 	return won.conn
 }
 
-// strategies are the rounds' names, from round 1.
-var strategies = []string{"simopen", "low-ttl"}
+// mostSingles is how many rounds of single SYNs there can be.
+const mostSingles = 2
 
 // rounds lists the rounds that sent anything. won is the number of the one
 // that connected, or 0.
-func (m *meeting) rounds(runners []*runner, won int) {
-	for i, name := range strategies {
-		round := Round{Strategy: name, Outcome: "failed"}
+func (m *meeting) rounds(p plan, runners []*runner, won int) {
+	for i := range mostSingles {
+		round := Round{Strategy: string(p.strategyOf(i + 1)), Outcome: "failed"}
 		for _, a := range m.report.Attempts {
 			if a.Round == i+1 {
 				round.Attempts++
@@ -64,7 +73,7 @@ func (m *meeting) rounds(runners []*runner, won int) {
 		} else if won > 0 {
 			round.Outcome = "abandoned"
 		}
-		if round.Attempts > 0 {
+		if round.Attempts > 0 || i == 0 && p.passive() {
 			m.report.Rounds = append(m.report.Rounds, round)
 		}
 	}
@@ -172,7 +181,7 @@ const tooLate = 20 * time.Millisecond
 
 // cause is the likeliest reason that this peer can tell by itself. Whose NAT it
 // was is known only where the packets show it.
-func (m *meeting) cause(runners []*runner) (Cause, string) {
+func (m *meeting) cause(p plan, runners []*runner) (Cause, string) {
 	for _, r := range runners {
 		if r.unproven {
 			return AuthFailed, fmt.Sprintf("TCP stood to %s, but %v", r.remote, r.failure)
@@ -185,14 +194,14 @@ func (m *meeting) cause(runners []*runner) (Cause, string) {
 		return ClockTooPoor, fmt.Sprintf("the peer's side answered %d SYNs with a reset, as it does before its own SYN has left; the clocks of the peers were not compared, so the SYNs may have missed each other by any time", ended[WasRefused])
 	case late && ended[Stood] == 0:
 		return LaunchedLate, fmt.Sprintf("this host's first SYN left %s after the instant", m.report.LaunchError.Round(time.Microsecond))
-	case m.blocked():
+	case m.blocked(p):
 		return SimultaneousOpenBlocked, fmt.Sprintf("every one of %d SYNs was answered with a reset, although the peers' instants lie closer together than a SYN takes: a NAT or firewall refuses the SYN of a simultaneous open", ended[WasRefused])
 	case ended[WasRefused] > 0 && m.spent(runners):
 		return BudgetSpent, fmt.Sprintf("%d SYNs were answered with a reset, and the budget allows no more", ended[WasRefused])
 	case ended[WasRefused] > 0:
 		return NATReset, fmt.Sprintf("the peer's NAT or firewall answered %d SYNs with a reset: they arrived before the peer's own SYN had left", ended[WasRefused])
-	case m.rejection() != "":
-		return NATICMP, "an ICMP error ended the attempt: " + m.rejection()
+	case m.rejection(p) != "":
+		return NATICMP, "an ICMP error ended the attempt: " + m.rejection(p)
 	case m.hard():
 		return PortMispredicted, fmt.Sprintf("no SYN was answered, and a NAT on the way gives each destination another port: the aimed port %d was a guess", m.report.Remote.Port())
 	}
@@ -202,10 +211,10 @@ func (m *meeting) cause(runners []*runner) (Cause, string) {
 // blocked says that the resets cannot be for coming too early. A SYN takes half
 // as long as its reset took to come back; by then the peer's own had left, if the
 // instants differ by less and the peer launched as exactly as this side did.
-func (m *meeting) blocked() bool {
+func (m *meeting) blocked(p plan) bool {
 	refused := 0
 	for _, a := range m.report.Attempts {
-		if a.Round >= 2 || a.Outcome != WasRefused {
+		if p.dies(a.Round) || a.Outcome != WasRefused {
 			continue
 		}
 		if m.report.SkewUncertainty == nil || (a.Ended-a.Called)/2 < *m.report.SkewUncertainty+exactly {
@@ -221,11 +230,11 @@ const (
 	enoughResets = 2                // further ones are no accident of one late launch
 )
 
-// rejection is the first ICMP error that was not provoked: a SYN of the low-ttl
-// round asks for one.
-func (m *meeting) rejection() string {
+// rejection is the first ICMP error that was not provoked: a SYN that dies on the
+// way asks for one.
+func (m *meeting) rejection(p plan) string {
 	for _, a := range m.report.Attempts {
-		if a.Outcome == Unreachable && a.Round < 2 {
+		if a.Outcome == Unreachable && !p.dies(a.Round) {
 			return a.Error
 		}
 	}

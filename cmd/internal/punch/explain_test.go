@@ -50,7 +50,7 @@ func TestCauseFollowsFromWhatThisPeerSaw(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			m := &meeting{report: test.report}
-			got, text := m.cause([]*runner{&test.runner})
+			got, text := m.cause(plan{}, []*runner{&test.runner})
 			if got != test.want || text == "" {
 				t.Errorf("got %s (%s), want %s", got, text, test.want)
 			}

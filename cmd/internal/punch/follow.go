@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"tcppunch/cmd/internal/rendezvous"
 	"tcppunch/timing"
 )
 
@@ -38,10 +39,17 @@ func (m *meeting) followAll(ctx context.Context, p plan, runners []*runner) <-ch
 
 // follow carries out a pair's round. Spare ports begin with the second one.
 func (m *meeting) follow(ctx context.Context, p plan, r *runner) error {
-	if r.round == 2 {
+	switch {
+	case r.round == 2:
 		if err := m.lowTTL(ctx, p, r); err != nil || r.stands {
 			return err
 		}
+	case p.strategy == rendezvous.LowTTLs && r.failure == nil:
+		if err := m.inEarnest(ctx, p, r, p.at.Add(m.cfg.Late)); err != nil || r.stands {
+			return err
+		}
+	case p.strategy == rendezvous.Crafted:
+		return m.followCrafted(ctx, p, r)
 	}
 	var pad Launchpad // prepared with the first retry
 	defer func() {

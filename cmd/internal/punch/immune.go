@@ -13,9 +13,10 @@ const (
 )
 
 // immune says that a pair uses this: where both hosts can, and where no
-// translator is on the path, whose resets the sockets ought to hear.
+// translator is on the path, whose resets the sockets ought to hear. A listener
+// answers with an ordinary TTL, which such a socket would not hear.
 func (p plan) immune(pair rendezvous.Pair) bool {
-	return p.minTTL && (pair.Remote.Kind == rendezvous.Host || untranslated(pair.Local) && untranslated(pair.Remote))
+	return p.minTTL && p.strategy != rendezvous.Listen && p.strategy != rendezvous.Reverse && (pair.Remote.Kind == rendezvous.Host || untranslated(pair.Local) && untranslated(pair.Remote))
 }
 
 func untranslated(c rendezvous.Candidate) bool {

@@ -15,15 +15,20 @@ import (
 
 // plan is what one side does in a round, as a value.
 type plan struct {
-	at      timing.Instant
-	pairs   []rendezvous.Pair
-	client  bool             // takes the client's role in TLS and nominates
-	peerKey rendezvous.KeyID // that the peer must prove
-	minTTL  bool             // both hosts can tell segments apart by their TTL
-	sweeps  bool             // this side varies the phase of its retries, the other keeps to the instants
-	bound   time.Duration    // the two sides' instants differ by no more than this, for certain; 0: unknown
-	likely  time.Duration    // and by no more than this in 99 %; 0: unknown
-	delay   time.Duration    // round trip to the coordinator, the longer one of both sides; 0: unknown
+	at          timing.Instant
+	pairs       []rendezvous.Pair
+	client      bool                // takes the client's role in TLS and nominates
+	peerKey     rendezvous.KeyID    // that the peer must prove
+	minTTL      bool                // both hosts can tell segments apart by their TTL
+	strategy    rendezvous.Strategy // of the first round
+	listens     bool                // in Reverse: the other side connects
+	attested    []netip.AddrPort    // where the coordinator has seen the peer
+	peerOpening *rendezvous.Opening // of the peer's crafted SYN; nil: it may not craft
+
+	sweeps bool          // this side varies the phase of its retries, the other keeps to the instants
+	bound  time.Duration // the two sides' instants differ by no more than this, for certain; 0: unknown
+	likely time.Duration // and by no more than this in 99 %; 0: unknown
+	delay  time.Duration // round trip to the coordinator, the longer one of both sides; 0: unknown
 }
 
 // mostRetransmissions keeps one SYN's retransmissions within the usual
@@ -35,6 +40,7 @@ type runner struct {
 	pair   rendezvous.Pair
 	remote netip.AddrPort
 	socket Socket
+	fake   Socket // sends the SYN before the first one in FakeSYN
 
 	options  SocketOptions  // as they are set
 	round    int            // the strategy that it carries out, from 1
@@ -68,13 +74,21 @@ func (m *meeting) launch(ctx context.Context, p plan) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	tap := m.openTap(runners)
+	listener, err := m.listenAt(p)
+	if err != nil {
+		m.retireAll(runners)
+		return nil, err
+	}
+	tap := m.openTap(p, runners)
 	deadline, cancel := context.WithCancel(ctx)
 	defer cancel()
-	won, err := m.firstAndRace(deadline, p, runners)
+	won, err := m.firstAndRace(deadline, p, runners, listener)
 	cancel()
+	if listener != nil {
+		listener.Close()
+	}
+	m.retireAll(runners)
 	for _, r := range runners {
-		m.retire(r)
 		m.report.SYNsCalled += r.called
 		m.report.SYNsOnWire += r.sent
 	}
@@ -87,7 +101,7 @@ func (m *meeting) launch(ctx context.Context, p plan) (net.Conn, error) {
 	if ctx.Err() != nil && won == nil {
 		return nil, ctx.Err()
 	}
-	if won == nil && m.outcomes()[NotSent] == len(m.report.Attempts) {
+	if won == nil && !p.listening() && m.outcomes()[NotSent] == len(m.report.Attempts) {
 		return nil, runners[0].failure // the system let nothing leave, so the network has not answered
 	}
 	return m.explain(p, runners, won)
@@ -96,7 +110,7 @@ func (m *meeting) launch(ctx context.Context, p plan) (net.Conn, error) {
 // firstAndRace lets the first SYN of every pair leave at the instant and then
 // follows them. The thread is given back beside that: it can take a
 // millisecond, and the connection may stand after a tenth of one.
-func (m *meeting) firstAndRace(ctx context.Context, p plan, runners []*runner) (*nominated, error) {
+func (m *meeting) firstAndRace(ctx context.Context, p plan, runners []*runner, listener net.Listener) (*nominated, error) {
 	m.cfg.Clock.Disturb(m.cfg.Disturb)
 	if err := m.checkClock(); err != nil {
 		return nil, err
@@ -106,13 +120,20 @@ func (m *meeting) firstAndRace(ctx context.Context, p plan, runners []*runner) (
 	pad := m.cfg.Network.Launchpad(launchLead)
 	m.report.LaunchStep = pointer(pad.Step())
 	first := slices.DeleteFunc(slices.Clone(runners), func(r *runner) bool { return r.round != 1 })
-	if err := m.fire(ctx, p, pad, at, first...); err != nil {
+	var err error
+	if p.strategy == rendezvous.FakeSYN {
+		at, err = m.fireFakes(ctx, p, pad, at, first)
+	}
+	if err == nil && len(first) > 0 {
+		err = m.fire(ctx, p, pad, at, first...)
+	}
+	if err != nil {
 		return nil, errors.Join(err, pad.Close())
 	}
 	m.glance(pad, first)
 	won := make(chan *nominated, 1)
 	go func() {
-		won <- m.race(ctx, p, len(runners), func(ctx context.Context) <-chan *runner { return m.followAll(ctx, p, runners) })
+		won <- m.race(ctx, p, len(runners)+mostAccepted, func(ctx context.Context) <-chan *runner { return m.standing(ctx, p, runners, listener) })
 	}()
 	if err := pad.Close(); err != nil {
 		m.trace(Launch, "the thread was not given back as it was: %v", err)
@@ -152,7 +173,7 @@ func (m *meeting) checkClock() error {
 	return nil
 }
 
-// roundOf is the round in which a pair begins: 1 is simopen, 2 low-ttl.
+// roundOf is the round in which a pair begins.
 func roundOf(p rendezvous.Pair) int {
 	if p.Local.Spare {
 		return 2
@@ -173,25 +194,28 @@ func (m *meeting) open(p plan) ([]*runner, error) {
 			}
 			host = source
 		}
-		local := m.local(host, pair.Local.Spare)
-		o := p.options(pair)
-		socket, err := m.cfg.Network.Open(local, o)
+		if p.passive() {
+			m.report.Local, m.report.Remote = pointer(m.local(host, false)), pointer(pair.Remote.Addr)
+			return nil, nil
+		}
+		r, err := m.ready(p, pair, m.local(host, pair.Local.Spare))
 		if err != nil {
-			for _, r := range runners {
-				r.socket.Close()
-			}
+			m.retireAll(runners)
 			return nil, err
 		}
-		runners = append(runners, &runner{pair: pair, remote: pair.Remote.Addr, socket: socket, options: o, round: roundOf(pair)})
+		runners = append(runners, r)
 	}
 	m.report.Local, m.report.Remote = pointer(runners[0].socket.Local()), pointer(runners[0].remote)
 	return runners, nil
 }
 
 // openTap starts the capture. A meeting goes on without one.
-func (m *meeting) openTap(runners []*runner) Tap {
+func (m *meeting) openTap(p plan, runners []*runner) Tap {
 	var local []netip.AddrPort
 	var peer []netip.Addr
+	if p.passive() {
+		local, peer = append(local, *m.report.Local), append(peer, m.report.Remote.Addr())
+	}
 	for _, r := range runners {
 		local = append(local, r.socket.Local())
 		if a := r.remote.Addr(); !slices.Contains(peer, a) {
@@ -212,4 +236,10 @@ func (m *meeting) retire(r *runner) {
 	r.called += called
 	r.sent += called + retransmitted
 	r.socket.Close()
+}
+
+func (m *meeting) retireAll(runners []*runner) {
+	for _, r := range runners {
+		m.retire(r)
+	}
 }

@@ -51,28 +51,10 @@ func (p plan) lowTTLSlack() time.Duration {
 // number meets the first. Linux's connection tracking takes a new one in
 // SYN-SENT.
 func (m *meeting) lowTTL(ctx context.Context, p plan, r *runner) error {
-	// Under IP_MINTTL the kernel also passes over the ICMP error that reports the
-	// dying SYN, because that quotes it with a TTL below.
-	r.options.TTL, r.options.MinTTL = lowTTLHops, immuneMinTTL
-	if err := r.socket.Set(r.options); err != nil {
-		return err
-	}
 	if err := m.fireOnce(ctx, p, p.lowTTLAt(), r); err != nil {
 		return err
 	}
-	ready := p.lowTTLAt().Add(p.lowTTLGap())
-	if err := m.awaitQuiet(ctx, p, r, ready.Add(-p.lowTTLSlack())); err != nil || r.stands {
-		return err
-	}
-	r.options.TTL, r.options.MinTTL = 0, 0
-	if !p.sweeps {
-		return r.socket.Set(r.options)
-	}
-	m.settle(p, r, context.Canceled)
-	if err := m.replace(r); err != nil {
-		return err
-	}
-	return m.fireOnce(ctx, p, ready, r)
+	return m.inEarnest(ctx, p, r, p.lowTTLAt())
 }
 
 // fireOnce leaves the processors alone until shortly before the instant: by then

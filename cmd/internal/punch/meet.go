@@ -50,6 +50,7 @@ type meeting struct {
 	watch    sync.WaitGroup // goroutines that end with the client
 	welcome  rendezvous.Welcome
 	presence rendezvous.Presence
+	opening  *rendezvous.Opening // of this host's crafted SYN; nil where it may not craft or need not
 
 	anchors   [2]Socket    // keep the port of the punch and the spare one ours
 	fresh     []Socket     // and those of further probes
@@ -144,6 +145,9 @@ func (m *meeting) connect(ctx context.Context) (err error) {
 		return err
 	}
 	m.reached = m.client.Remote().Addr()
+	if err := m.wantsToCraft(); err != nil {
+		return err
+	}
 	m.welcome, err = m.client.Register(ctx, m.cfg.Name)
 	return err
 }
@@ -214,6 +218,7 @@ func (m *meeting) prepare(ctx context.Context) (rendezvous.Offer, error) {
 	return rendezvous.Offer{
 		Version: rendezvous.OfferVersion, Wish: m.cfg.Wish, Candidates: candidates,
 		Sources: sources, Budget: m.cfg.Budget, MinTTL: m.cfg.MinTTL, Transport: m.cfg.Transport, Forecast: m.mayForecast(),
+		Strategy: m.cfg.Strategy, Opening: m.opening,
 	}, nil
 }
 
@@ -337,9 +342,9 @@ func unschedulable(err error) error {
 	switch {
 	case errors.Is(err, rendezvous.ErrPeerLate):
 		return &failed{PeerLate, err.Error()}
-	case errors.Is(err, rendezvous.ErrInfeasible):
+	case errors.Is(err, rendezvous.ErrInfeasible), errors.Is(err, rendezvous.ErrUnreached):
 		return &failed{Infeasible, err.Error()}
-	case errors.Is(err, rendezvous.ErrSameKey), errors.Is(err, rendezvous.ErrTransport):
+	case errors.Is(err, rendezvous.ErrSameKey), errors.Is(err, rendezvous.ErrTransport), disagreed(err):
 		return &failed{Refused, err.Error()}
 	}
 	return err
@@ -384,7 +389,9 @@ func (m *meeting) plan(s rendezvous.Schedule, attested []netip.AddrPort) (plan, 
 	if err != nil {
 		return plan{}, err
 	}
-	return m.planAt(s, s.At, pairs), nil
+	p := m.planAt(s, s.At, pairs)
+	p.attested = attested
+	return p, nil
 }
 
 // planAt is the plan for an instant on the schedule's timescale.
@@ -394,6 +401,7 @@ func (m *meeting) planAt(s rendezvous.Schedule, at time.Time, pairs []rendezvous
 		at:     m.cfg.Clock.Instant(at.Add(-s.Offset(own))),
 		pairs:  pairs,
 		client: s.Client == own, peerKey: m.presence.Key, minTTL: s.MinTTL,
+		strategy: s.Strategy, listens: s.Listens(own), peerOpening: s.PeerOpening(own),
 		sweeps: s.Client == own, bound: orZero(s.Bound), likely: orZero(s.Uncertain), delay: s.Delay,
 	}
 }

@@ -177,7 +177,7 @@ func (v *volleys) carryOut(ctx context.Context, volley rendezvous.Volley) (*nomi
 		return nil, err
 	}
 	listener := v.listen(side)
-	tap := v.openTap(runners)
+	tap := v.openTap(v.plan, runners)
 	won, err := v.shoot(ctx, volley, runners, listener)
 	if won != nil && !slices.Contains(runners, won.runner) {
 		v.runners = append([]*runner{won.runner}, v.runners...)
@@ -262,12 +262,6 @@ func (v *volleys) sounding() *sounding {
 		}
 	}
 	return nil
-}
-
-func (v *volleys) retireAll(runners []*runner) {
-	for _, r := range runners {
-		v.retire(r)
-	}
 }
 
 // keep adds a round's packets to the meeting's capture.

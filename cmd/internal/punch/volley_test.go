@@ -42,6 +42,18 @@ func (n *fakeNetwork) Open(local netip.AddrPort, o SocketOptions) (Socket, error
 	return s, nil
 }
 
+func (n *fakeNetwork) Opening(netip.Addr) (rendezvous.Opening, error) {
+	return rendezvous.Opening{}, syscall.EPERM
+}
+
+func (n *fakeNetwork) Craft(netip.AddrPort, netip.AddrPort, Craft) (Socket, error) {
+	return nil, syscall.EPERM
+}
+
+func (n *fakeNetwork) Fake(netip.AddrPort, netip.AddrPort, Craft) (Socket, error) {
+	return nil, syscall.EPERM
+}
+
 func (n *fakeNetwork) Launchpad(time.Duration) Launchpad { return fakePad{} }
 func (n *fakeNetwork) Tap([]netip.AddrPort, []netip.Addr) (Tap, error) {
 	return nil, syscall.EPERM

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 
 	"tcppunch/predict"
@@ -59,6 +60,8 @@ type Offer struct {
 	MinTTL     bool           `json:"min_ttl"`             // this host can ignore segments by their TTL (IP_MINTTL)
 	Transport  Transport      `json:"transport,omitempty"` // what the candidates are ports of; absent: TCP
 	Forecast   bool           `json:"forecast,omitempty"`  // this peer and its coordinator exchange forecasts
+	Strategy   Strategy       `json:"strategy,omitempty"`  // absent: Auto
+	Opening    *Opening       `json:"opening,omitempty"`   // absent: this peer may not craft segments
 }
 
 // SignedOffer is an offer as it travels. The signature covers who it is for
@@ -128,6 +131,10 @@ func (o Offer) check() error {
 	case len(o.Candidates) > maxCandidates, len(o.Sources) > maxSources, o.Budget < 0, o.Budget > maxBudget,
 		o.Wish.After < 0, o.Wish.After > maxWish:
 		return errors.New("the peer's offer is out of bounds")
+	case !slices.Contains(Strategies, o.strategy()):
+		return errNoStrategy
+	case o.Opening != nil && len(o.Opening.Options) > maxOptions:
+		return errors.New("the peer's offer holds options that no SYN has")
 	}
 	for _, c := range o.Candidates {
 		if !c.Addr.IsValid() || c.Addr.Port() == 0 || c.Addr.Addr().Zone() != "" {

@@ -56,7 +56,9 @@ type Schedule struct {
 	Expected  *float64       // probability that the ports meet, as far as the offers tell; nil: unknown
 	Volleys   bool           // no pair of ports is known: there are rounds of many SYNs, see Volley
 	Knock     bool           // and before them a SYN to where a listener may be heard, see Schedule.KnockRound
+	Strategy  Strategy       // that both sides carry out
 	low, high Party
+	listener  KeyID // in Reverse
 	alignment timing.Alignment
 	carry     time.Duration // from the coordinator's clock to the common timescale
 	planned   int           // the pair of the volleys, among those of the low party
@@ -89,6 +91,9 @@ func Agree(a, b Party, terms Terms) (Schedule, error) {
 		MinTTL: low.Offer.MinTTL && high.Offer.MinTTL,
 		low:    low, high: high,
 	}
+	if err := s.settleStrategy(); err != nil {
+		return Schedule{}, err
+	}
 	var aligned bool
 	if s.alignment, aligned = timing.Align(measured(low.Offer), measured(high.Offer)); aligned {
 		s.Sources = s.alignment.Used
@@ -96,6 +101,11 @@ func Agree(a, b Party, terms Terms) (Schedule, error) {
 	pairs := s.For(low.Key)
 	if len(pairs) == 0 {
 		return Schedule{}, fmt.Errorf("%w: the peers share no address family that both can use, or the budget allows no SYN", ErrInfeasible)
+	}
+	if s.Strategy == Reverse {
+		if err := s.settleListener(); err != nil {
+			return Schedule{}, err
+		}
 	}
 	s.foresee(pairs)
 	err := s.settleInstant(terms)

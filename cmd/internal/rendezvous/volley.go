@@ -56,7 +56,7 @@ func (v Volley) SYNsOf(s Schedule, key KeyID) int {
 // likely the ports meet. It plans volleys where both peers exchange forecasts
 // and no pair of ports is known.
 func (s *Schedule) foresee(pairs []Pair) {
-	exchange := s.low.Offer.Forecast && s.high.Offer.Forecast
+	exchange := s.low.Offer.Forecast && s.high.Offer.Forecast && s.Strategy.Foretells()
 	s.Volleys = exchange
 	best := 0.0
 	for i, p := range pairs {

@@ -1,0 +1,178 @@
+package punch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"tcppunch/cmd/internal/rendezvous"
+	"tcppunch/timing"
+)
+
+// strategy is the one of a round, from 1. Where nothing else was agreed on the
+// second round is low-ttl, from the spare port.
+func (p plan) strategyOf(round int) rendezvous.Strategy {
+	if round == 2 {
+		return rendezvous.LowTTLs
+	}
+	if p.strategy == "" || p.strategy == rendezvous.Auto {
+		return rendezvous.SimOpen
+	}
+	return p.strategy
+}
+
+// dies says that the first SYN of a round is not meant to reach the peer.
+func (p plan) dies(round int) bool {
+	switch p.strategyOf(round) {
+	case rendezvous.LowTTLs, rendezvous.Crafted, rendezvous.FakeSYN:
+		return true
+	}
+	return false
+}
+
+// listening says that connections from the peer are taken at the port of the
+// punch.
+func (p plan) listening() bool {
+	return p.strategy == rendezvous.Listen || p.passive()
+}
+
+// passive: this side sends nothing and waits to be connected to.
+func (p plan) passive() bool { return p.strategy == rendezvous.Reverse && p.listens }
+
+// wantsToCraft finds out whether this host may craft segments, and how its SYN
+// would look. It is an error only for the strategies that need it.
+func (m *meeting) wantsToCraft() error {
+	if m.overUDP() || m.cfg.Strategy != "" && m.cfg.Strategy != rendezvous.Auto && m.cfg.Strategy != rendezvous.LowTTLs && !m.cfg.Strategy.Crafts() {
+		return nil
+	}
+	opening, err := m.cfg.Network.Opening(m.reached)
+	if err == nil {
+		m.opening = &opening
+	}
+	if m.cfg.Strategy.Crafts() {
+		return err
+	}
+	return nil
+}
+
+// ready makes the socket of a pair for its round.
+func (m *meeting) ready(p plan, pair rendezvous.Pair, local netip.AddrPort) (r *runner, err error) {
+	r = &runner{pair: pair, remote: pair.Remote.Addr, options: p.options(pair), round: roundOf(pair)}
+	switch p.strategyOf(r.round) {
+	case rendezvous.Crafted:
+		r.socket, err = m.cfg.Network.Craft(local, r.remote, Craft{TTL: lowTTLHops, Own: m.opening, Peer: p.peerOpening})
+		return r, err
+	case rendezvous.FakeSYN:
+		if r.fake, err = m.cfg.Network.Fake(local, r.remote, Craft{TTL: lowTTLHops, Own: m.opening}); err != nil {
+			return nil, err
+		}
+	case rendezvous.LowTTLs:
+		// Under IP_MINTTL the kernel also passes over the ICMP error that reports the
+		// dying SYN, because that quotes it with a TTL below.
+		r.options.TTL, r.options.MinTTL = lowTTLHops, immuneMinTTL
+		if m.opening != nil {
+			r.options.ISN = m.opening.ISN
+		}
+	}
+	r.socket, err = m.cfg.Network.Open(local, r.options)
+	return r, err
+}
+
+// fireFakes sends the SYNs that stand for nobody, and says when the real ones
+// follow: when those of both sides have surely left.
+func (m *meeting) fireFakes(ctx context.Context, p plan, pad Launchpad, at timing.Instant, runners []*runner) (timing.Instant, error) {
+	fakes := make([]*runner, len(runners))
+	for i, r := range runners {
+		fakes[i] = &runner{remote: r.remote, socket: r.fake, round: r.round}
+	}
+	if err := m.fire(ctx, p, pad, at, fakes...); err != nil {
+		return 0, err
+	}
+	for i, f := range fakes {
+		m.settle(p, f, context.Canceled)
+		m.retire(f)
+		runners[i].called, runners[i].sent = f.called, f.sent
+	}
+	return at.Add(p.lowTTLGap()), nil
+}
+
+// followCrafted waits until the peer's SYN has surely left too, and goes on with
+// the handshake.
+func (m *meeting) followCrafted(ctx context.Context, p plan, r *runner) error {
+	if r.failure != nil {
+		return r.failure
+	}
+	err := timing.Wait(ctx, p.at.Add(m.cfg.Late+p.lowTTLGap()))
+	if err == nil {
+		err = r.socket.Wait(ctx)
+	}
+	m.settle(p, r, err)
+	return err
+}
+
+// listenAt opens the listener of a plan that has one.
+func (m *meeting) listenAt(p plan) (net.Listener, error) {
+	if !p.listening() {
+		return nil, nil
+	}
+	host, err := sourceAddress(p.pairs[0].Remote.Addr)
+	if err != nil {
+		return nil, err
+	}
+	return m.cfg.Network.Listen(m.local(host, false))
+}
+
+// standing hands over what stands: the runners, and what the listener accepts
+// until ctx ends.
+func (m *meeting) standing(ctx context.Context, p plan, runners []*runner, listener net.Listener) <-chan *runner {
+	if listener == nil {
+		return m.followAll(ctx, p, runners)
+	}
+	both := make(chan *runner, len(runners)+mostAccepted)
+	var all sync.WaitGroup
+	all.Go(func() { m.accept(ctx, listener, p.attested, p.pairs[0], 1, both) })
+	all.Go(func() {
+		for r := range m.followAll(ctx, p, runners) {
+			both <- r
+		}
+	})
+	go func() {
+		all.Wait()
+		close(both)
+	}()
+	return both
+}
+
+// inEarnest goes on after SYNs that died on the way. Where the kernel lets this
+// program choose the number of a SYN the real one has that of the first, so that
+// no box on the way sees two connections. Where it does not, and low-ttl is all
+// that was asked for, the kernel repeats the first one after a second.
+func (m *meeting) inEarnest(ctx context.Context, p plan, r *runner, first timing.Instant) error {
+	ready := first.Add(p.lowTTLGap())
+	if err := m.awaitQuiet(ctx, p, r, ready.Add(-p.lowTTLSlack())); err != nil || r.stands {
+		return err
+	}
+	r.options.TTL, r.options.MinTTL = 0, 0
+	if !p.sweeps || r.options.ISN == 0 && r.round == 1 {
+		return r.socket.Set(r.options)
+	}
+	m.settle(p, r, context.Canceled)
+	if err := m.replace(r); err != nil {
+		return err
+	}
+	return m.fireOnce(ctx, p, ready, r)
+}
+
+// unheard is why a side that only listened was not connected to.
+func unheard(timeout time.Duration) (Cause, string) {
+	return NATFiltered, fmt.Sprintf("this side listened for %s, and no connection of the peer came", timeout)
+}
+
+// disagreed says that the two sides cannot carry out one strategy.
+func disagreed(err error) bool {
+	return errors.Is(err, rendezvous.ErrStrategy) || errors.Is(err, rendezvous.ErrCannot)
+}
