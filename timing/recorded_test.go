@@ -89,6 +89,9 @@ func byNetwork(t *testing.T, file string) map[string]*outcome {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(list) == 0 {
+		t.Fatalf("%s holds no recording", file)
+	}
 	all := map[string]*outcome{}
 	for _, r := range list {
 		if all[r.Network] == nil {
