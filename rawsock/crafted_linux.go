@@ -108,23 +108,23 @@ func randomNumber() uint32 {
 // segmentSize is what fits into a packet of the route's MTU, which a UDP socket
 // knows once it is connected.
 func segmentSize(local netip.Addr, remote netip.AddrPort) (uint16, error) {
-	family, level, option, headers := unix.AF_INET, unix.IPPROTO_IP, unix.IP_MTU, ipv4Header+tcpHeader
+	level, option, headers := unix.IPPROTO_IP, unix.IP_MTU, ipv4Header+tcpHeader
 	if local.Is6() {
-		family, level, option, headers = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_MTU, ipv6Header+tcpHeader
+		level, option, headers = unix.IPPROTO_IPV6, unix.IPV6_MTU, ipv6Header+tcpHeader
 	}
-	s := Socket{fd: -1}
-	var err error
-	if s.fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
-		return 0, os.NewSyscallError("socket", err)
-	}
-	defer unix.Close(s.fd)
-	if err := s.remote.set(remote); err != nil {
+	router, err := newRouter(local)
+	if err != nil {
 		return 0, err
 	}
-	if errno := s.connect(); errno != 0 {
+	defer unix.Close(router)
+	var to sockaddr
+	if err := to.set(remote); err != nil {
+		return 0, err
+	}
+	if errno := lookUp(router, &to); errno != 0 {
 		return 0, explain(errno)
 	}
-	mtu, err := unix.GetsockoptInt(s.fd, level, option)
+	mtu, err := unix.GetsockoptInt(router, level, option)
 	if err != nil {
 		return 0, os.NewSyscallError("get IP_MTU", err)
 	}

@@ -41,8 +41,8 @@ func (s *Socket) apply(o Options) error {
 		s.options.Mark = o.Mark
 	}
 	if o.Device != s.options.Device {
-		if err := unix.BindToDevice(s.fd, o.Device); err != nil {
-			return fmt.Errorf("bind to interface %q: %w", o.Device, os.NewSyscallError("set SO_BINDTODEVICE", err))
+		if err := bindToDevice(s.fd, o.Device); err != nil {
+			return err
 		}
 		s.options.Device = o.Device
 	}
@@ -102,6 +102,13 @@ func (s *Socket) applySynCount(n int) error {
 func (s *Socket) setInt(name string, level, which, value int) error {
 	if err := unix.SetsockoptInt(s.fd, level, which, value); err != nil {
 		return fmt.Errorf("option value %d: %w", value, os.NewSyscallError("set "+name, err))
+	}
+	return nil
+}
+
+func bindToDevice(fd int, name string) error {
+	if err := unix.BindToDevice(fd, name); err != nil {
+		return fmt.Errorf("bind to interface %q: %w", name, os.NewSyscallError("set SO_BINDTODEVICE", err))
 	}
 	return nil
 }

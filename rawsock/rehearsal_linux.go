@@ -79,11 +79,7 @@ func (r *rehearsal) cast(loopback netip.AddrPort) (err error) {
 	if err := r.shot.to.set(netip.AddrPortFrom(loopback.Addr(), portOf(port))); err != nil {
 		return err
 	}
-	family := unix.AF_INET
-	if loopback.Addr().Is6() {
-		family = unix.AF_INET6
-	}
-	if r.router, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
+	if r.router, err = newRouter(loopback.Addr()); err != nil {
 		return err
 	}
 	if r.list[0].volley != nil {
@@ -134,7 +130,7 @@ func (r *rehearsal) play() {
 	}
 	first := &r.list[0]
 	r.remote = first.to
-	unix.RawSyscall(unix.SYS_CONNECT, uintptr(r.router), uintptr(unsafe.Pointer(&r.remote.bytes)), uintptr(r.remote.len))
+	lookUp(r.router, &r.remote)
 	unix.RawSyscall6(unix.SYS_SENDTO, uintptr(r.router), 0, 0, unix.MSG_CONFIRM|msgProbe, 0, 0)
 	if first.volley != nil {
 		first.volley.probe()

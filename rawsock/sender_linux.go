@@ -23,7 +23,8 @@ type Sender struct {
 
 // OpenSender opens a raw socket that is bound to an address of this host, and
 // applies Device and Mark of o. What a segment gives as its source is not
-// compared with local. The error is a PrivilegeError without CAP_NET_RAW.
+// compared with local. Errors: a PrivilegeError without CAP_NET_RAW, and
+// EADDRNOTAVAIL where local is not one host's address, or not this one's.
 func OpenSender(local netip.Addr, o Options) (*Sender, error) {
 	local = local.Unmap()
 	family := unix.AF_INET6
@@ -55,8 +56,8 @@ func (s *Sender) prepare(o Options) error {
 		return os.NewSyscallError("set SO_SNDTIMEO", err)
 	}
 	if o.Device != "" {
-		if err := unix.BindToDevice(s.fd, o.Device); err != nil {
-			return fmt.Errorf("bind to interface %q: %w", o.Device, os.NewSyscallError("set SO_BINDTODEVICE", err))
+		if err := bindToDevice(s.fd, o.Device); err != nil {
+			return err
 		}
 	}
 	if o.Mark != 0 {
@@ -68,7 +69,36 @@ func (s *Sender) prepare(o Options) error {
 	if err := bound.set(netip.AddrPortFrom(s.local, 0)); err != nil {
 		return err
 	}
+	if err := s.checkOwn(&bound, o.Device); err != nil {
+		return err
+	}
 	return bind(s.fd, &bound)
+}
+
+// checkOwn refuses what bind() would let pass, though it is no address of this
+// host's own: none at all, groups, and broadcasts. From these there is no route.
+func (s *Sender) checkOwn(bound *sockaddr, device string) error {
+	foreign := os.NewSyscallError("bind", unix.EADDRNOTAVAIL)
+	if s.local.IsUnspecified() || s.local.IsMulticast() {
+		return foreign
+	}
+	router, err := newRouter(s.local)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(router)
+	if device != "" {
+		if err := bindToDevice(router, device); err != nil {
+			return err
+		}
+	}
+	if err := bind(router, bound); err != nil {
+		return err
+	}
+	if lookUp(router, bound) != 0 {
+		return foreign
+	}
+	return nil
 }
 
 // Send sends the segments in their order, now, and returns how many left.

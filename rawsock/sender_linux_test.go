@@ -155,11 +155,28 @@ func TestCraftingWithoutPrivilegeNamesTheCapability(t *testing.T) {
 	}
 }
 
+func TestSenderLeavesFromThisHostsAddressesOnly(t *testing.T) {
+	nsA, _, addrA, addrB := netlabtest.Pair(t)
+	b4 := addrA.As4()
+	b4[3] = 255
+	for _, foreign := range []netip.Addr{addrB, netip.AddrFrom4(b4), netip.MustParseAddr("255.255.255.255"), netip.MustParseAddr("224.0.0.5"),
+		netip.MustParseAddr("ff02::5"), netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		if _, err := in2(t, nsA, func() (*Sender, error) { return OpenSender(foreign, Options{}) }); !errors.Is(err, unix.EADDRNOTAVAIL) {
+			t.Errorf("from %v: got %v, want %v", foreign, err, unix.EADDRNOTAVAIL)
+		}
+	}
+	for _, own := range []netip.Addr{addrA, netlabtest.A6, netip.MustParseAddr("127.0.0.9")} {
+		for _, device := range []string{"", netlabtest.Link} {
+			if device != "" && own.IsLoopback() {
+				continue
+			}
+			senderIn(t, nsA, own, Options{Device: device})
+		}
+	}
+}
+
 func TestSenderTellsWhatItCannotSend(t *testing.T) {
 	nsA, _, addrA, addrB := netlabtest.Pair(t)
-	if _, err := in2(t, nsA, func() (*Sender, error) { return OpenSender(addrB, Options{}) }); !errors.Is(err, unix.EADDRNOTAVAIL) {
-		t.Errorf("a foreign address: got %v, want %v", err, unix.EADDRNOTAVAIL)
-	}
 	s := senderIn(t, nsA, addrA, Options{})
 	a, b := netip.AddrPortFrom(addrA, 1), netip.AddrPortFrom(addrB, 2)
 	far := netip.MustParseAddrPort("203.0.113.1:7000")

@@ -49,6 +49,8 @@ func TestCraftShowsWhatComesBack(t *testing.T) {
 		{"segment --flags fin,psh --payload hex:0001 --to [::1]:7001 --count 3 --same-port", "rst-ack", statusDone},
 		{"rst --to 127.0.0.1:7001 --timeout 20ms", "", statusNo},
 		{"rst --to 127.0.0.1:7001 --timeout 0s", "", statusDone},
+		{"syn --to 127.0.0.1:7001 --from 224.0.0.5 --from-port 4000", "", statusRefused},
+		{"syn --to 127.0.0.1:7001 --from 0.0.0.0", "", statusRefused},
 	} {
 		status, stdout, stderr := crafted(t, n, append(strings.Fields(test.args), "--json")...)
 		var d craftDocument
