@@ -27,6 +27,7 @@ func labMatrixCommand() *cli.Command {
 			&cli.StringFlag{Name: "strategy", Usage: "of meet"},
 			labTransport(),
 			&cli.StringFlag{Name: "html", Usage: "write a heatmap to `FILE`, in which each cell leads to its exchange"},
+			&cli.StringFlag{Name: "keep", Usage: "keep captures, reports, logs and the boxes' decisions of every trial in `DIR`, by pairs"},
 			&cli.BoolFlag{Name: "json-stream", Usage: "print each cell as a JSON line when it has ended, then the document"},
 			jsonFlag(),
 		),
@@ -71,7 +72,7 @@ func labMatrix(c *cli.Context) error {
 
 func matrixConfig(c *cli.Context) (lab.MatrixConfig, error) {
 	config := lab.MatrixConfig{Config: lab.Config{Delay: c.Duration("delay"), SkewA: lab.DefaultSkewA, SkewB: lab.DefaultSkewB, Retries: -1,
-		Budget: c.Int("budget"), Timeout: c.Duration("timeout"), Strategy: c.String("strategy"), Transport: c.String("transport"), Trials: c.Int("trials"), Parallel: c.Int("parallel")}}
+		Budget: c.Int("budget"), Timeout: c.Duration("timeout"), Strategy: c.String("strategy"), Transport: c.String("transport"), Trials: c.Int("trials"), Parallel: c.Int("parallel"), Keep: c.String("keep")}}
 	if err := checkLabStrategy(c); err != nil {
 		return config, err
 	}

@@ -38,7 +38,7 @@ func labRunCommand() *cli.Command {
 			&cli.IntFlag{Name: "busy", Usage: "processes that keep processors busy meanwhile"},
 			&cli.IntFlag{Name: "trials", Value: 1, Usage: "meetings, each in a network of its own"},
 			&cli.IntFlag{Name: "parallel", Value: 1, Usage: "meetings at a time; more than half the processors cost precision"},
-			&cli.StringFlag{Name: "keep", Usage: "keep captures, reports and logs of every trial in `DIR`"},
+			&cli.StringFlag{Name: "keep", Usage: "keep captures, reports, logs and the boxes' decisions of every trial in `DIR`"},
 			jsonFlag(),
 		},
 		Action: labRun,

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Addresses of the servers' sockets, as the nodes' command lines have them.
@@ -37,16 +38,23 @@ func linkOf(c Config) Link { return Link{Delay: c.Delay, Jitter: c.Jitter, Loss:
 // newCell builds the network and starts its servers.
 func newCell(ctx context.Context, config Config, dir string) (*cell, error) {
 	config.A, config.B = config.sides()
-	s := PlanNetwork(config.A, config.B, linkOf(config))
-	c := &cell{config: config, dir: dir, watch: newWatcher(edgesOf(s))}
-	var err error
-	if c.network, err = Build(s, c.watch.observe); err != nil {
-		return nil, closedOr(err)
-	}
-	if err := c.startServers(ctx); err != nil {
-		return nil, errors.Join(err, c.close())
+	c := &cell{config: config, dir: dir}
+	if err := c.open(ctx); err != nil {
+		return nil, err
 	}
 	return c, nil
+}
+
+func (c *cell) open(ctx context.Context) (err error) {
+	s := PlanNetwork(c.config.A, c.config.B, linkOf(c.config))
+	c.watch, c.servers = newWatcher(edgesOf(s)), nodes{}
+	if c.network, err = Build(s, c.watch.observe); err != nil {
+		return closedOr(err)
+	}
+	if err := c.startServers(ctx); err != nil {
+		return errors.Join(err, c.close())
+	}
+	return nil
 }
 
 func (c *cell) startServers(ctx context.Context) error {
@@ -94,23 +102,52 @@ func bracketed(a netip.Addr) string {
 
 // newTrial makes the network forget the meeting before, if there was one, and
 // prepares for another. The first one's files lie in the cell's directory.
-func (c *cell) newTrial() (*trial, error) {
+func (c *cell) newTrial(ctx context.Context) (*trial, error) {
 	t := &trial{cell: c, dir: c.dir, number: c.began + 1}
 	if c.began > 0 {
 		t.dir = filepath.Join(c.dir, fmt.Sprintf("again-%d", c.began))
 		if err := os.Mkdir(t.dir, 0o755); err != nil {
 			return nil, fmt.Errorf("make a trial's directory: %w", err)
 		}
-		if err := c.network.Forget(); err != nil {
+		if err := c.clear(ctx); err != nil {
 			return nil, err
 		}
-		c.watch.forget()
 	}
 	c.began++
 	return t, nil
 }
 
+// clear removes what the meeting before left. Boxes that have forgotten give the
+// same ports again. Where a server still knows a connection from such a port it
+// answers the SYN with an ACK of the old one, the client sends a reset, the box
+// drops the mapping, and a second later the SYN leaves again from another port,
+// which spoils what the client knows of its box. So where the servers do not let
+// go, the network is built anew.
+func (c *cell) clear(ctx context.Context) error {
+	settled, err := c.network.settled(ctx, "coordinator", letGoWithin+4*c.config.Delay)
+	switch {
+	case err != nil:
+		return err
+	case settled:
+		c.watch.forget()
+		return c.network.Forget()
+	}
+	if err := c.close(); err != nil {
+		return err
+	}
+	return c.open(ctx)
+}
+
+// letGoWithin is how long the servers may take to close what clients have left,
+// beyond the exchange of FINs.
+const letGoWithin = 200 * time.Millisecond
+
 func (c *cell) close() error {
 	c.servers.kill()
-	return c.network.Close()
+	if c.network == nil {
+		return nil
+	}
+	err := c.network.Close()
+	c.network = nil
+	return err
 }

@@ -76,7 +76,7 @@ func (d Demonstration) act(ctx context.Context, c Config) (s story, err error) {
 		return s, err
 	}
 	defer func() { err = errors.Join(err, lab.close()) }()
-	t, err := lab.newTrial()
+	t, err := lab.newTrial(ctx)
 	if err != nil {
 		return s, err
 	}

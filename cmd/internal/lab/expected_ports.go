@@ -58,7 +58,7 @@ func meets(a, b predict.Party, admitsA, admitsB bool, budget int) float64 {
 		budget -= 2
 	}
 	miss := 1.0
-	for budget >= 2 {
+	for round := 0; round < mostRounds && budget >= 2 && miss > negligible; round++ {
 		if plan = frugal(a, b, budget); plan.Probability < hopelessHit {
 			break
 		}
@@ -67,6 +67,11 @@ func meets(a, b predict.Party, admitsA, admitsB bool, budget int) float64 {
 	}
 	return 1 - miss
 }
+
+const (
+	mostRounds = 8    // of volleys (punch.mostRounds)
+	negligible = 1e-6 // below which no further round is worth to be looked at
+)
 
 // knockable says that one side's port is known and it costs much to do without
 // asking whether its filter lets the other in (rendezvous.worthAKnock).

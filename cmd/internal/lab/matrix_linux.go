@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 )
@@ -92,11 +91,11 @@ func (m *matrixRun) matrix(took time.Duration) Matrix {
 // runCell lets one pair meet in one network. slow is told when this machine was
 // too slow for a trial.
 func runCell(ctx context.Context, c Config, slow func()) (result MatrixCell, err error) {
-	dir, err := os.MkdirTemp(os.Getenv(envDirectory), "cell-")
+	dir, drop, err := c.directory(c.A.Name + "--" + c.B.Name)
 	if err != nil {
-		return result, fmt.Errorf("make temporary directory: %w", err)
+		return result, err
 	}
-	defer os.RemoveAll(dir)
+	defer drop()
 	theory := Expect(c.A, c.B, termsOf(c))
 	result = MatrixCell{A: c.A.Name, B: c.B.Name, Expected: theory.Probability, Because: theory.Because, Timed: timed(c.A, c.B)}
 	lab, err := newCell(ctx, c, dir)
@@ -127,7 +126,7 @@ func runCell(ctx context.Context, c Config, slow func()) (result MatrixCell, err
 
 // once runs one trial, and keeps its exchange if it is the first to be shown.
 func (c *cell) once(ctx context.Context, result *MatrixCell) (Trial, error) {
-	t, err := c.newTrial()
+	t, err := c.newTrial(ctx)
 	if err != nil {
 		return Trial{}, err
 	}

@@ -287,7 +287,7 @@ func TestKeptFilesBelongToTheUser(t *testing.T) {
 	if status != 0 {
 		t.Fatalf("got status %d; it said %s", status, said)
 	}
-	for _, name := range []string{"a.json", "b.json", "a.pcapng", "b.pcapng", "a.log"} {
+	for _, name := range []string{"a.json", "b.json", "a.pcapng", "b.pcapng", "a.log", "trial.json"} {
 		info, err := os.Stat(filepath.Join(keep, "trial-001", name))
 		if err != nil {
 			t.Error(err)

@@ -86,7 +86,7 @@ func (r *runner) once(ctx context.Context) (result Trial, err error) {
 		return Trial{}, err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
-	t, err := c.newTrial()
+	t, err := c.newTrial(ctx)
 	if err != nil {
 		return Trial{}, err
 	}
@@ -101,8 +101,14 @@ func (r *runner) directory() (dir string, drop func(), err error) {
 	r.number++
 	number := r.number
 	r.mu.Unlock()
-	if r.config.Keep != "" {
-		dir = filepath.Join(r.config.Keep, fmt.Sprintf("trial-%03d", number))
+	return r.config.directory(fmt.Sprintf("trial-%03d", number))
+}
+
+// directory makes one for files, of this name if they are kept, and says what
+// removes it otherwise.
+func (c Config) directory(name string) (dir string, drop func(), err error) {
+	if c.Keep != "" {
+		dir = filepath.Join(c.Keep, name)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return "", nil, fmt.Errorf("keep files: %w", err)
 		}

@@ -117,7 +117,10 @@ func (t *trial) meet(ctx context.Context) (Trial, error) {
 		return Trial{}, err
 	}
 	result.Duration = int64(time.Since(started))
-	return result, t.addTruth(&result)
+	if err := t.addTruth(&result); err != nil {
+		return result, err
+	}
+	return result, t.tell(result)
 }
 
 func (t *trial) limit() time.Duration {
@@ -261,6 +264,21 @@ func (t *trial) save(list ...*process) {
 		os.WriteFile(t.file(name+".json"), p.stdout.Bytes(), 0o644)
 		os.WriteFile(t.file(name+".log"), p.stderr.Bytes(), 0o644)
 	}
+}
+
+// tell keeps what the lab knows of the trial beside what the clients said.
+func (t *trial) tell(r Trial) error {
+	if t.config.Keep == "" {
+		return nil
+	}
+	body, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("keep what the lab saw: %w", err)
+	}
+	if err := os.WriteFile(t.file("trial.json"), body, 0o644); err != nil {
+		return fmt.Errorf("keep what the lab saw: %w", err)
+	}
+	return nil
 }
 
 func (t *trial) close() { t.nodes.kill() }

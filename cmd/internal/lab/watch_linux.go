@@ -59,7 +59,7 @@ func Watch(ctx context.Context, c Config, asJSON bool, out io.Writer) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, lab.close()) }()
-	t, err := lab.newTrial()
+	t, err := lab.newTrial(ctx)
 	if err != nil {
 		return err
 	}
