@@ -21,7 +21,7 @@ func (e *PrivilegeError) Error() string {
 // Unwrap is the system's error.
 func (e *PrivilegeError) Unwrap() error { return e.Err }
 
-// Mend is the command that grants this program what crafting needs. The command
+// Mend is the command that grants this program the capability. The command
 // replaces all that was granted before, so both capabilities are in it where
 // the stronger one is missing.
 func (e *PrivilegeError) Mend() string {

@@ -44,7 +44,7 @@ type link struct {
 
 // OpenTap starts a capture in the calling thread's network namespace. The
 // filter is in place before the first packet can arrive. Errors:
-// ErrNoInterface; os.ErrPermission without CAP_NET_RAW.
+// ErrNoInterface; a PrivilegeError without CAP_NET_RAW.
 func OpenTap(c TapConfig) (*Tap, error) {
 	l, err := findLink(c.Interface)
 	if err != nil {
@@ -98,7 +98,7 @@ func (t *Tap) open(c TapConfig, filter []bpf.RawInstruction) (err error) {
 		kind = unix.SOCK_RAW
 	}
 	if t.fd, err = unix.Socket(unix.AF_PACKET, kind|unix.SOCK_CLOEXEC, 0); err != nil {
-		return explainSocket(err)
+		return privilege(os.NewSyscallError("socket", err), capNetRaw)
 	}
 	if t.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return os.NewSyscallError("eventfd", err)
@@ -111,18 +111,6 @@ func (t *Tap) open(c TapConfig, filter []bpf.RawInstruction) (err error) {
 	}
 	to := &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ALL), Ifindex: t.link.index}
 	return os.NewSyscallError("bind", unix.Bind(t.fd, to))
-}
-
-func explainSocket(err error) error {
-	err = os.NewSyscallError("socket", err)
-	if !errors.Is(err, os.ErrPermission) {
-		return err
-	}
-	binary, pathErr := os.Executable()
-	if pathErr != nil {
-		binary = "tcppunch"
-	}
-	return fmt.Errorf("the capability CAP_NET_RAW is missing, which 'setcap cap_net_raw+ep %s' mends: %w", binary, err)
 }
 
 func networkOrder(n uint16) uint16 {

@@ -95,13 +95,6 @@ func tapConfig(c *cli.Context) (rawsock.TapConfig, error) {
 // tapFailure gives an error of rawsock.OpenTap its exit status.
 func tapFailure(err error) error {
 	switch {
-	case errors.Is(err, os.ErrPermission):
-		binary := "tcppunch"
-		if path, err := os.Executable(); err == nil {
-			binary = path
-		}
-		return &failure{Status: statusUnavailable, Kind: "privilege-missing", Message: "capturing packets needs the capability CAP_NET_RAW",
-			Hint: "run 'sudo setcap cap_net_raw+ep " + binary + "' once, or run as root"}
 	case errors.Is(err, errors.ErrUnsupported):
 		return &failure{Status: statusUnavailable, Kind: "platform-missing", Message: "live capture works on Linux only: " + err.Error(),
 			Hint: "capture with tcpdump or Wireshark; 'tcppunch analyze' reads their files"}

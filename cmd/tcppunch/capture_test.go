@@ -37,7 +37,7 @@ func TestCaptureFailuresHaveTheirStatus(t *testing.T) {
 		want int
 		hint string
 	}{
-		{fmt.Errorf("open tap: %w", os.ErrPermission), statusUnavailable, "setcap cap_net_raw+ep /"},
+		{fmt.Errorf("open tap: %w", &rawsock.PrivilegeError{Capability: "CAP_NET_RAW", Err: os.ErrPermission}), statusUnavailable, "setcap cap_net_raw+ep /"},
 		{fmt.Errorf("open tap: %w", errors.ErrUnsupported), statusUnavailable, "analyze"},
 		{fmt.Errorf("open tap: %w", rawsock.ErrNoInterface), statusFailed, "--interface"},
 		{errors.New("open tap: no memory"), statusFailed, ""},

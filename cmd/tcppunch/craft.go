@@ -216,10 +216,6 @@ func (p *craftPlan) resetAll(sender *rawsock.Sender) error {
 }
 
 func classifyCraft(err error) *failure {
-	if missing, ok := errors.AsType[*rawsock.PrivilegeError](err); ok {
-		return &failure{Status: statusUnavailable, Kind: "privilege-missing", Message: "crafting needs the capability " + missing.Capability,
-			Hint: "run '" + missing.Mend() + "' once, or run as root"}
-	}
 	if errors.Is(err, syscall.EADDRNOTAVAIL) && !errors.Is(err, rawsock.ErrPortInUse) {
 		return &failure{Status: statusRefused, Kind: "refused", Message: "the source is no address of this host: " + err.Error(),
 			Hint: "give one of this host's own addresses with --from; others are not forged"}

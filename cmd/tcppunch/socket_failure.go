@@ -9,6 +9,10 @@ import (
 
 // classifySocket gives the socket layer's errors their statuses.
 func classifySocket(err error) *failure {
+	if missing, ok := errors.AsType[*rawsock.PrivilegeError](err); ok {
+		return &failure{Status: statusUnavailable, Kind: "privilege-missing", Message: "this needs the capability " + missing.Capability,
+			Hint: "run '" + missing.Mend() + "' once, or run as root"}
+	}
 	switch {
 	case errors.Is(err, rawsock.ErrPortInUse), errors.Is(err, syscall.EADDRNOTAVAIL):
 		return &failure{Status: statusFailed, Kind: "port-in-use", Message: err.Error(),
