@@ -160,12 +160,18 @@ func run(ctx context.Context, args []string, s streams) int {
 	return f.Status
 }
 
-// asksJSON looks at what a command line that cannot be parsed asks for.
+// asksJSON looks at what a command line that cannot be parsed asks for. The
+// last --json, -json or --json=BOOL counts, and else the environment.
 func asksJSON(args []string) bool {
-	if byEnvironment, err := strconv.ParseBool(os.Getenv("TCPPUNCH_JSON")); err == nil && byEnvironment {
-		return true
+	asked, _ := strconv.ParseBool(os.Getenv("TCPPUNCH_JSON"))
+	for _, arg := range args {
+		name, value, given := strings.Cut(arg, "=")
+		if name == "--json" || name == "-json" {
+			on, err := strconv.ParseBool(value)
+			asked = !given || on && err == nil
+		}
 	}
-	return slices.Contains(args, "--json") || slices.Contains(args, "-json")
+	return asked
 }
 
 // version is that of the module, or the revision that was built.
