@@ -31,7 +31,6 @@ func (inv *invitation) direct() (punch.Result, error) {
 	if len(inv.config.NTP) == 0 && !inv.config.NoSync {
 		inv.streams.say("no --ntp: nothing bounds how far the peers' clocks differ")
 	}
-	inv.config.MinTTL = false // nobody has told us whether the peer can
 	return punch.Direct(c.Context, inv.config, punch.Appointment{Remote: remote, Secret: secret})
 }
 

@@ -58,12 +58,24 @@ func (m *meeting) runDirect(ctx context.Context, remote netip.AddrPort) (net.Con
 	}
 	return m.launch(ctx, plan{
 		at:    at,
-		pairs: []rendezvous.Pair{{Remote: rendezvous.Candidate{Kind: rendezvous.ServerReflexive, Addr: remote}, SYNs: m.cfg.Budget}},
+		pairs: []rendezvous.Pair{{Remote: appointedCandidate(host, remote), SYNs: m.cfg.Budget}},
+		// Only a peer on this very host is known to run this system's sockets.
+		minTTL: m.cfg.MinTTL && host == remote.Addr(),
 		// Nothing else distinguishes the sides yet. Where NATs rewrite the
 		// ports this may pick both or neither, and retries cross by luck only.
 		sweeps: netip.AddrPortFrom(host, m.cfg.LocalPort).Compare(remote) < 0,
 		bound:  orZero(m.report.SkewBound), likely: orZero(m.report.SkewUncertainty),
 	})
+}
+
+// appointedCandidate is a host's own address where the peer is on this host, and
+// otherwise what some NAT may show.
+func appointedCandidate(host netip.Addr, remote netip.AddrPort) rendezvous.Candidate {
+	kind := rendezvous.ServerReflexive
+	if host == remote.Addr() {
+		kind = rendezvous.Host
+	}
+	return rendezvous.Candidate{Kind: kind, Addr: remote}
 }
 
 // appointed is the instant of the appointment by this host's time servers.
