@@ -233,6 +233,8 @@ func (v *Volley) explain(errno syscall.Errno) error {
 		return ErrClosed
 	case unix.EPERM:
 		err = fmt.Errorf("this host's firewall drops it: %w", err)
+	case unix.EACCES:
+		err = fmt.Errorf("that is a broadcast address: %w", err)
 	case unix.ENETUNREACH, unix.EHOSTUNREACH:
 		err = fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -182,6 +183,10 @@ func TestSenderTellsWhatItCannotSend(t *testing.T) {
 	far := netip.MustParseAddrPort("203.0.113.1:7000")
 	if n, err := s.Send(Segment{From: a, To: b, Flags: RST}, Segment{From: a, To: far}); n != 1 || !errors.Is(err, ErrUnreachable) {
 		t.Errorf("no route: got %d sent, %v, want 1, %v", n, err, ErrUnreachable)
+	}
+	everyone := netip.MustParseAddrPort("255.255.255.255:7000")
+	if n, err := s.Send(Segment{From: a, To: everyone}); n != 0 || !errors.Is(err, unix.EACCES) || !strings.Contains(err.Error(), "broadcast") {
+		t.Errorf("a broadcast: got %d sent, %v, want none, and why", n, err)
 	}
 	if _, err := s.Send(Segment{From: netip.AddrPortFrom(netlabtest.A6, 1), To: netip.AddrPortFrom(netlabtest.B6, 2)}); err == nil {
 		t.Error("an IPv4 sender took a segment of IPv6")

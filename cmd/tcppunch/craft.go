@@ -95,7 +95,10 @@ func craft(c *cli.Context, kind string, flags rawsock.Flags) error {
 	if err := result(c, document, func(w io.Writer) error { return writeCraft(w, document) }); err != nil {
 		return err
 	}
-	if document.Answered == 0 && plan.timeout > 0 {
+	switch {
+	case document.sentNone():
+		return exitStatus(statusFailed)
+	case document.Answered == 0 && plan.timeout > 0:
 		return exitStatus(statusNo)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"tcppunch/rawsock"
@@ -88,6 +89,11 @@ func explainCraft(p *craftPlan, fired []rawsock.Fired, catches []craftCatch, wal
 		}
 	}
 	return d
+}
+
+// sentNone says that the system let no segment leave.
+func (d *craftDocument) sentNone() bool {
+	return !slices.ContainsFunc(d.Sent, func(s craftSent) bool { return s.Error == nil })
 }
 
 // ours finds the segment that left here, of equal ones the first that has not
