@@ -131,19 +131,28 @@ func (t truth) answered(side byte) bool {
 	return slices.ContainsFunc(t.sightings, func(s sighting) bool { return s.from == side && s.header.syn && s.header.ack })
 }
 
-// met says that a SYN of either side went from where the other's was going to.
+// met says that a SYN of either side went from where the other's was going to,
+// of the same round.
 func (t truth) met() bool {
 	for _, s := range t.sightings {
 		if s.from != 'a' || !s.header.opens() {
 			continue
 		}
 		for _, r := range t.sightings {
-			if r.from == 'b' && r.header.opens() && r.header.source == s.header.destination && r.header.destination == s.header.source {
+			if r.from == 'b' && r.header.opens() && r.header.source == s.header.destination && r.header.destination == s.header.source && together(r, s) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// together says that the sockets of two SYNs were alive at one time: those of a
+// volley end within half a second of it, and the kernel repeats the SYN of one that
+// waits longer every second.
+func together(a, b sighting) bool {
+	const within = 600 * time.Millisecond
+	return a.sent.Sub(b.sent).Abs() < within
 }
 
 // unforeseen is the side at whose mappings the other never aimed; "" if that is
@@ -167,7 +176,7 @@ func (t truth) aimed(from, at byte) bool {
 			continue
 		}
 		for _, r := range t.sightings {
-			if r.from == at && r.header.opens() && r.header.source == s.header.destination {
+			if r.from == at && r.header.opens() && r.header.source == s.header.destination && together(r, s) {
 				return true
 			}
 		}

@@ -63,6 +63,7 @@ func TestTrueCauseFollowsFromWhatTheLabSaw(t *testing.T) {
 		{"one side only", usual, []sent{a}, nil, trueCause{}, false},
 		{"A guessed B's port wrong", usual, []sent{a, {'b', 3, 1, "syn", 0}}, nil, trueCause{"port-mispredicted", "b"}, true},
 		{"both guessed wrong", usual, []sent{a, {'b', 3, 4, "syn", 0}}, nil, trueCause{"port-mispredicted", ""}, true},
+		{"a guess comes true a round too late", usual, []sent{a, {'b', 3, 1, "syn", 0}, {'a', 1, 2, "rst", 20}, {'a', 1, 3, "syn", 750}}, nil, trueCause{"port-mispredicted", "b"}, true},
 		{"a refused crossing", usual, []sent{a, b}, []Mapping{decided("nat-b-2", nat.CrossingDropped)}, trueCause{"simultaneous-open-blocked", "b"}, true},
 		{"a reset", usual, []sent{a, {'b', 2, 1, "rst", 20}, b}, nil, trueCause{"nat-reset", "b"}, true},
 		{"a reset after an answer", usual, []sent{a, b, {'a', 1, 2, "syn-ack", 20}, {'b', 2, 1, "rst", 40}}, nil, trueCause{}, false},
