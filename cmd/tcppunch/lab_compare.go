@@ -30,7 +30,7 @@ func labCompare(c *cli.Context) error {
 		for i, transport := range []string{lab.TCP, lab.UDP} {
 			config.Transport = transport
 			var err error
-			if both[i], err = lab.RunMatrix(ctx, config, matrixProgress(streamsOf(c), false, config)); err != nil {
+			if both[i], err = lab.RunMatrix(ctx, config, matrixProgress(streamsOf(c), false)); err != nil {
 				return fmt.Errorf("over %s: %w", transport, err)
 			}
 		}

@@ -26,6 +26,7 @@ func labMatrixCommand() *cli.Command {
 		Flags: append(matrixFlags(1),
 			&cli.StringFlag{Name: "strategy", Usage: "of meet"},
 			labTransport(),
+			&cli.BoolFlag{Name: "uncertain", Usage: "only the pairs of which theory is not certain; many --trials measure those"},
 			&cli.StringFlag{Name: "html", Usage: "write a heatmap to `FILE`, in which each cell leads to its exchange"},
 			&cli.StringFlag{Name: "keep", Usage: "keep captures, reports, logs and the boxes' decisions of every trial in `DIR`, by pairs"},
 			&cli.BoolFlag{Name: "json-stream", Usage: "print each cell as a JSON line when it has ended, then the document"},
@@ -54,7 +55,7 @@ func labMatrix(c *cli.Context) error {
 	}
 	return inLab(c, func(ctx context.Context) error {
 		s := streamsOf(c)
-		matrix, err := lab.RunMatrix(ctx, config, matrixProgress(s, c.Bool("json-stream"), config))
+		matrix, err := lab.RunMatrix(ctx, config, matrixProgress(s, c.Bool("json-stream")))
 		if err != nil {
 			return err
 		}
@@ -71,7 +72,7 @@ func labMatrix(c *cli.Context) error {
 }
 
 func matrixConfig(c *cli.Context) (lab.MatrixConfig, error) {
-	config := lab.MatrixConfig{Config: lab.Config{Delay: c.Duration("delay"), SkewA: lab.DefaultSkewA, SkewB: lab.DefaultSkewB, Retries: -1,
+	config := lab.MatrixConfig{Uncertain: c.Bool("uncertain"), Config: lab.Config{Delay: c.Duration("delay"), SkewA: lab.DefaultSkewA, SkewB: lab.DefaultSkewB, Retries: -1,
 		Budget: c.Int("budget"), Timeout: c.Duration("timeout"), Strategy: c.String("strategy"), Transport: c.String("transport"), Trials: c.Int("trials"), Parallel: c.Int("parallel"), Keep: c.String("keep")}}
 	if err := checkLabStrategy(c); err != nil {
 		return config, err
@@ -129,21 +130,20 @@ func writeMatrixHTML(path string, m lab.Matrix) (err error) {
 
 // matrixProgress tells of each cell as it ends: as a line of JSON, or by a bar on
 // a terminal.
-func matrixProgress(s streams, stream bool, config lab.MatrixConfig) func(lab.MatrixCell) {
+func matrixProgress(s streams, stream bool) func(lab.MatrixCell, int) {
 	if stream {
 		encoder := json.NewEncoder(s.out)
-		return func(c lab.MatrixCell) { encoder.Encode(c) }
+		return func(c lab.MatrixCell, _ int) { encoder.Encode(c) }
 	}
 	file, ok := s.err.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
 		return nil
 	}
-	n := len(config.Profiles)
-	total, done, started := n*(n+1)/2, 0, time.Now()
-	return func(c lab.MatrixCell) {
+	done, started := 0, time.Now()
+	return func(c lab.MatrixCell, of int) {
 		done++
-		fmt.Fprintf(s.err, "\r\x1b[K%s %d of %d pairs, %s  %s × %s ", bar(done, total), done, total, time.Since(started).Round(time.Second), c.A, c.B)
-		if done == total {
+		fmt.Fprintf(s.err, "\r\x1b[K%s %d of %d pairs, %s  %s × %s ", bar(done, of), done, of, time.Since(started).Round(time.Second), c.A, c.B)
+		if done == of {
 			fmt.Fprint(s.err, "\r\x1b[K")
 		}
 	}
@@ -162,7 +162,26 @@ func writeMatrix(w io.Writer, m lab.Matrix) error {
 	if err := writeMatrixSummary(w, m.Summary); err != nil {
 		return err
 	}
-	return errors.Join(writeConfusion(w, m), writeJudgements(w, m.Summary))
+	return errors.Join(writeChances(w, m), writeConfusion(w, m), writeJudgements(w, m.Summary))
+}
+
+// writeChances lists the pairs of a matrix that holds only those where chance
+// decides.
+func writeChances(w io.Writer, m lab.Matrix) error {
+	if m.Summary.Certain > 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "pair\texpected\tmeasured\t99 %\t")
+	for _, c := range m.Cells {
+		odd := ""
+		if !c.Agrees {
+			odd = "not as expected"
+		}
+		fmt.Fprintf(table, "%s × %s\t%s\t%d of %d\t%s\t%s\n", c.A, c.B, percent(&c.Expected), c.Summary.Established, c.Summary.Valid, between(c.CI99), odd)
+	}
+	return table.Flush()
 }
 
 // writeHeatmap draws the lower triangle, a row for each profile.
@@ -176,7 +195,11 @@ func writeHeatmap(w io.Writer, m lab.Matrix) {
 	for row, a := range m.Profiles {
 		fmt.Fprintf(w, "%*s %2d ", width, a, row+1)
 		for _, b := range m.Profiles[:row+1] {
-			fmt.Fprintf(w, " %s", square(cells[[2]string{a, b}]))
+			text := "  "
+			if c, ok := cells[[2]string{a, b}]; ok {
+				text = square(c)
+			}
+			fmt.Fprintf(w, " %s", text)
 		}
 		fmt.Fprintln(w)
 	}

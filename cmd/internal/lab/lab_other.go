@@ -44,6 +44,6 @@ func Join(context.Context, int, string) error { return errPlatform }
 func Examine() []Check { return Missing(errPlatform) }
 
 // RunMatrix needs Linux.
-func RunMatrix(context.Context, MatrixConfig, func(MatrixCell)) (Matrix, error) {
+func RunMatrix(context.Context, MatrixConfig, func(MatrixCell, int)) (Matrix, error) {
 	return Matrix{}, errPlatform
 }

@@ -2,7 +2,9 @@ package lab
 
 import (
 	"math"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"tcppunch/captures"
@@ -10,9 +12,47 @@ import (
 
 // MatrixConfig says which profiles meet which, and how.
 type MatrixConfig struct {
-	Config   // of every meeting; A and B are chosen by the matrix
-	Profiles []Profile
+	Config    // of every meeting; A and B are chosen by the matrix
+	Profiles  []Profile
+	Uncertain bool // only the pairs of which theory is not certain
 }
+
+// A pairing is a cell before it has run.
+type pairing struct {
+	config Config
+	theory Expectation
+}
+
+// pairings are the cells of a matrix with what theory expects of each, which is
+// found out before anything runs.
+func (c MatrixConfig) pairings() []pairing {
+	all := make([]pairing, 0, len(c.Profiles)*(len(c.Profiles)+1)/2)
+	for i, a := range c.Profiles {
+		for _, b := range c.Profiles[i:] {
+			p := pairing{config: c.Config}
+			p.config.A, p.config.B = a, b
+			all = append(all, p)
+		}
+	}
+	var expecting sync.WaitGroup
+	processors := runtime.GOMAXPROCS(0)
+	for first := range processors {
+		expecting.Go(func() {
+			for i := first; i < len(all); i += processors {
+				p := &all[i]
+				p.theory = Expect(p.config.A, p.config.B, termsOf(p.config))
+			}
+		})
+	}
+	expecting.Wait()
+	if c.Uncertain {
+		all = slices.DeleteFunc(all, func(p pairing) bool { return certain(p.theory.Probability) })
+	}
+	return all
+}
+
+// certain says that an expectation leaves next to no room for chance.
+func certain(p float64) bool { return p <= sureOf || p >= 1-sureOf }
 
 // Matrix is what `lab matrix` prints: every unordered pair of profiles, each
 // profile with itself included.
@@ -27,13 +67,14 @@ type Matrix struct {
 
 // MatrixCell is one pair.
 type MatrixCell struct {
-	A        string  `json:"a"`
-	B        string  `json:"b"`
-	Expected float64 `json:"expected"` // probability to connect, by theory
-	Because  string  `json:"because"`  // what decides it, by theory
-	Timed    bool    `json:"timed"`    // microseconds may decide, so it ran with little beside it
-	Agrees   bool    `json:"agrees"`   // what was measured lies inside the 99 % interval around what was expected
-	Summary  Summary `json:"summary"`
+	A        string     `json:"a"`
+	B        string     `json:"b"`
+	Expected float64    `json:"expected"` // probability to connect, by theory
+	Because  string     `json:"because"`  // what decides it, by theory
+	Timed    bool       `json:"timed"`    // microseconds may decide, so it ran with little beside it
+	Agrees   bool       `json:"agrees"`   // what was measured lies inside the 99 % interval around what was expected
+	CI99     [2]float64 `json:"ci99"`     // of the share that connected
+	Summary  Summary    `json:"summary"`
 
 	// Shown is the exchange of one trial, of a failed one if there was one; nil
 	// where no SYN was captured. Failure is what the clients said of it.
@@ -78,17 +119,6 @@ type Weighted struct {
 	CI95       [2]float64 `json:"ci95"`
 }
 
-// pairs lists the unordered pairs of n profiles.
-func pairs(n int) [][2]int {
-	var list [][2]int
-	for i := range n {
-		for k := i; k < n; k++ {
-			list = append(list, [2]int{i, k})
-		}
-	}
-	return list
-}
-
 // timed says that two resetting sides make timing decide, so that what else
 // runs on this machine does.
 func timed(a, b Profile) bool {
@@ -97,12 +127,12 @@ func timed(a, b Profile) bool {
 
 // judge compares a cell's measurement with theory.
 func (c *MatrixCell) judge() {
-	interval := wilsonAt(float64(c.Summary.Established), float64(c.Summary.Valid), z99)
-	if c.Expected <= sureOf || c.Expected >= 1-sureOf {
+	c.CI99 = wilsonAt(float64(c.Summary.Established), float64(c.Summary.Valid), z99)
+	if certain(c.Expected) {
 		c.Agrees = c.Summary.Established == int(math.Round(c.Expected))*c.Summary.Valid
 		return
 	}
-	c.Agrees = c.Expected >= interval[0] && c.Expected <= interval[1]
+	c.Agrees = c.Expected >= c.CI99[0] && c.Expected <= c.CI99[1]
 }
 
 // sureOf is how far from 0 or 1 an expectation may be to be called certain.
@@ -118,7 +148,7 @@ func (m *Matrix) summarize(took time.Duration) {
 		s.Valid += c.Summary.Valid
 		s.Established += c.Summary.Established
 		square += c.square()
-		if c.Expected <= sureOf || c.Expected >= 1-sureOf {
+		if certain(c.Expected) {
 			s.Certain++
 			if c.Agrees {
 				s.CertainRight++

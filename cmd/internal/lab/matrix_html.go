@@ -27,9 +27,13 @@ func (m Matrix) WriteHTML(w io.Writer) error {
 		for _, b := range m.Profiles[:row+1] {
 			i, ok := index[[2]string{b, a}]
 			if !ok {
-				i = index[[2]string{a, b}]
+				i, ok = index[[2]string{a, b}]
 			}
-			line.Cells = append(line.Cells, squareOf(i, m.Cells[i]))
+			square := matrixSquare{} // of a pair that was left out
+			if ok {
+				square = squareOf(i, m.Cells[i])
+			}
+			line.Cells = append(line.Cells, square)
 		}
 		page.Rows = append(page.Rows, line)
 	}
@@ -145,7 +149,7 @@ h1{font-size:1.15rem;margin:.2rem 0}h2{font-size:1rem;margin:1.2rem 0 .3rem}p{ma
 .faint{color:var(--faint)}svg{max-width:900px;width:100%;height:auto;display:block;margin:.4rem 0}
 </style></head><body><h1>Who connects with whom: {{len .Profiles}} networks, {{.Summary.Cells}} pairs, {{.Summary.Valid}} meetings</h1>
 <div class="top"><table class="map"><thead><tr><th></th>{{range $i, $p := .Rows}}<th>{{$p.Number}}</th>{{end}}</tr></thead><tbody>
-{{range .Rows}}<tr><th>{{.Name}} {{.Number}}</th>{{range .Cells}}<td><a href="#c{{.Index}}" title="{{.Title}}" style="background:{{.Color}}"{{if .Odd}} class="odd"{{end}}>{{.Text}}</a></td>{{end}}</tr>
+{{range .Rows}}<tr><th>{{.Name}} {{.Number}}</th>{{range .Cells}}<td>{{if .Text}}<a href="#c{{.Index}}" title="{{.Title}}" style="background:{{.Color}}"{{if .Odd}} class="odd"{{end}}>{{.Text}}</a>{{end}}</td>{{end}}</tr>
 {{end}}</tbody></table>
 <div class="side"><p>A number is the percentage of meetings that connected, {{.OneWay}} one way, at most {{.Budget}} SYNs. A yellow frame: not what theory expected. Follow a cell to its exchange, which opens below.</p>
 <table><tr><th>every pair alike</th><td>{{percent .Summary.Success}}</td><td class="faint">{{interval .Summary.CI95}}</td></tr>

@@ -15,20 +15,20 @@ const mostReruns = 10
 // RunMatrix lets every pair of profiles meet. Where timing decides, two meet at
 // a time, and only then the others, as many at a time as config.Parallel says,
 // fewer when this machine proves too slow. It must be called in the supervisor.
-// done, if not nil, is told of each cell that has ended, one at a time.
-func RunMatrix(ctx context.Context, config MatrixConfig, done func(MatrixCell)) (Matrix, error) {
+// done, if not nil, is told of each cell that has ended, one at a time, and of how
+// many there are.
+func RunMatrix(ctx context.Context, config MatrixConfig, done func(cell MatrixCell, of int)) (Matrix, error) {
 	started := time.Now()
-	m := &matrixRun{config: config, done: done}
-	list := pairs(len(config.Profiles))
-	m.cells = make([]MatrixCell, len(list))
+	m := &matrixRun{config: config, pairings: config.pairings(), done: done}
+	m.cells = make([]MatrixCell, len(m.pairings))
 	ctx, m.stop = context.WithCancelCause(ctx)
 	defer m.stop(nil)
 	for _, timing := range []bool{true, false} {
-		g := newGate(max(config.Parallel, 1))
+		width := max(config.Parallel, 1)
 		if timing {
-			g = newGate(min(config.Parallel, timedParallel))
+			width = min(width, timedParallel)
 		}
-		m.all(ctx, g, list, timing)
+		m.all(ctx, newGate(width), timing)
 	}
 	if err := context.Cause(ctx); err != nil {
 		return Matrix{}, err
@@ -40,43 +40,47 @@ func RunMatrix(ctx context.Context, config MatrixConfig, done func(MatrixCell)) 
 const timedParallel = 2
 
 type matrixRun struct {
-	config MatrixConfig
-	stop   context.CancelCauseFunc
+	config   MatrixConfig
+	pairings []pairing
+	stop     context.CancelCauseFunc
 
 	mu    sync.Mutex
-	done  func(MatrixCell)
+	done  func(MatrixCell, int)
 	cells []MatrixCell
 }
 
 // all runs the cells of one kind.
-func (m *matrixRun) all(ctx context.Context, g *gate, list [][2]int, timing bool) {
+func (m *matrixRun) all(ctx context.Context, g *gate, timing bool) {
 	var running sync.WaitGroup
-	for i, pair := range list {
-		c := m.config.Config
-		c.A, c.B = m.config.Profiles[pair[0]], m.config.Profiles[pair[1]]
-		if timed(c.A, c.B) != timing || ctx.Err() != nil {
+	for i, p := range m.pairings {
+		if timed(p.config.A, p.config.B) != timing || ctx.Err() != nil {
 			continue
 		}
 		g.enter()
 		running.Go(func() {
 			defer g.leave()
-			cell, err := runCell(ctx, c, g.narrow)
+			cell, err := p.run(ctx, g.narrow)
 			if err != nil {
-				if crash, ok := errors.AsType[*Crash](err); ok {
-					crash.Node = fmt.Sprintf("%s × %s: %s", c.A.Name, c.B.Name, crash.Node)
-				}
-				m.stop(fmt.Errorf("%s × %s: %w", c.A.Name, c.B.Name, err))
+				m.fail(p.config, err)
 				return
 			}
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			m.cells[i] = cell
 			if m.done != nil {
-				m.done(cell)
+				m.done(cell, len(m.cells))
 			}
 		})
 	}
 	running.Wait()
+}
+
+// fail stops the matrix, and says which pair made it.
+func (m *matrixRun) fail(c Config, err error) {
+	if crash, ok := errors.AsType[*Crash](err); ok {
+		crash.Node = fmt.Sprintf("%s × %s: %s", c.A.Name, c.B.Name, crash.Node)
+	}
+	m.stop(fmt.Errorf("%s × %s: %w", c.A.Name, c.B.Name, err))
 }
 
 func (m *matrixRun) matrix(took time.Duration) Matrix {
@@ -88,16 +92,16 @@ func (m *matrixRun) matrix(took time.Duration) Matrix {
 	return x
 }
 
-// runCell lets one pair meet in one network. slow is told when this machine was
-// too slow for a trial.
-func runCell(ctx context.Context, c Config, slow func()) (result MatrixCell, err error) {
+// run lets one pair meet in one network. slow is told when this machine was too
+// slow for a trial.
+func (p pairing) run(ctx context.Context, slow func()) (result MatrixCell, err error) {
+	c := p.config
 	dir, drop, err := c.directory(c.A.Name + "--" + c.B.Name)
 	if err != nil {
 		return result, err
 	}
 	defer drop()
-	theory := Expect(c.A, c.B, termsOf(c))
-	result = MatrixCell{A: c.A.Name, B: c.B.Name, Expected: theory.Probability, Because: theory.Because, Timed: timed(c.A, c.B)}
+	result = MatrixCell{A: c.A.Name, B: c.B.Name, Expected: p.theory.Probability, Because: p.theory.Because, Timed: timed(c.A, c.B)}
 	lab, err := newCell(ctx, c, dir)
 	if err != nil {
 		return result, err

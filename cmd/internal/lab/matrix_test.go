@@ -3,6 +3,7 @@ package lab
 import (
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -46,6 +47,30 @@ func TestCellsAgreeWithTheoryInsideTheirInterval(t *testing.T) {
 	}
 }
 
+func TestAMatrixMayHoldOnlyWhatChanceDecides(t *testing.T) {
+	config := MatrixConfig{Config: Config{Delay: DefaultDelay, Budget: 100, Retries: -1}}
+	for _, name := range []string{"linux", "cellular-band-251", "firewall6"} {
+		config.Profiles = append(config.Profiles, profile(t, name))
+	}
+	for _, uncertain := range []bool{false, true} {
+		config.Uncertain = uncertain
+		var got []string
+		for _, p := range config.pairings() {
+			got = append(got, p.config.A.Name+" "+p.config.B.Name)
+			if p.theory != Expect(p.config.A, p.config.B, termsOf(config.Config)) || uncertain && certain(p.theory.Probability) {
+				t.Errorf("%s: expected %+v", got[len(got)-1], p.theory)
+			}
+		}
+		want := []string{"linux linux", "linux cellular-band-251", "linux firewall6", "cellular-band-251 cellular-band-251", "cellular-band-251 firewall6", "firewall6 firewall6"}
+		if uncertain {
+			want = want[3:4]
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("uncertain ones only: %v; got %q, want %q", uncertain, got, want)
+		}
+	}
+}
+
 func TestMatrixIsSummarized(t *testing.T) {
 	blocked, filtered, reset := causeBlocked, causeFiltered, causeReset
 	failed := measured("cisco-asa", "cisco-asa", 0, 0, 0)
@@ -71,7 +96,7 @@ func TestMatrixIsSummarized(t *testing.T) {
 }
 
 func TestHeatmapStandsAloneAndLeadsToEveryCell(t *testing.T) {
-	m := Matrix{Profiles: []string{"linux", "<odd>"}, Cells: []MatrixCell{
+	m := Matrix{Profiles: []string{"linux", "<odd>", "left out"}, Cells: []MatrixCell{
 		measured("linux", "linux", 1, 1, 1), measured("linux", "<odd>", 1, 0, 1), measured("<odd>", "<odd>", 0.5, 1, 2)}}
 	m.summarize(0)
 	var page strings.Builder
@@ -89,6 +114,9 @@ func TestHeatmapStandsAloneAndLeadsToEveryCell(t *testing.T) {
 		if !strings.Contains(html, `href="#c`+anchor+`"`) || !strings.Contains(html, `id="c`+anchor+`"`) {
 			t.Errorf("nothing leads to cell %d", i)
 		}
+	}
+	if n := strings.Count(html, "<td></td>"); n != 3 {
+		t.Errorf("%d cells are empty, want the 3 that were left out", n)
 	}
 	if n := len(regexp.MustCompile(`class="odd"`).FindAllString(html, -1)); n != 1 {
 		t.Errorf("%d cells are marked as odd, want 1", n)

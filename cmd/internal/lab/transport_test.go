@@ -41,12 +41,13 @@ func TestTheoryOfDatagrams(t *testing.T) {
 func TestComparisonCountsEveryPairOnce(t *testing.T) {
 	list := Profiles()
 	var tcp, udp Matrix
-	for _, p := range pairs(len(list)) {
-		cell := MatrixCell{A: list[p[0]].Name, B: list[p[1]].Name}
-		cell.Summary = Summary{Valid: 3, Established: 1}
-		tcp.Cells = append(tcp.Cells, cell)
-		cell.Summary.Established = 2
-		udp.Cells = append(udp.Cells, cell)
+	for i, a := range list {
+		for _, b := range list[i:] {
+			cell := MatrixCell{A: a.Name, B: b.Name, Summary: Summary{Valid: 3, Established: 1}}
+			tcp.Cells = append(tcp.Cells, cell)
+			cell.Summary.Established = 2
+			udp.Cells = append(udp.Cells, cell)
+		}
 	}
 	c := Compare(list, tcp, udp)
 	all, parts := c.Classes[len(c.Classes)-1], 0
