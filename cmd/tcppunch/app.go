@@ -46,12 +46,36 @@ func prepare(list []*cli.Command) {
 		}
 		if c.Action == nil {
 			c.Action = commandMissing
-		} else if c.Args {
-			c.Action = refuseLateFlags(c.Action)
+		} else if required := takeRequired(c.Flags); c.Args {
+			c.Action = refuseLateFlags(demand(required, c.Action))
 		} else {
-			c.Action = refuseArguments(c.Action)
+			c.Action = refuseArguments(demand(required, c.Action))
 		}
 		prepare(c.Subcommands)
+	}
+}
+
+// takeRequired lists the flags that must be given, and keeps that from
+// urfave/cli, which would print the help to stdout where one is missing.
+func takeRequired(flags []cli.Flag) (names []string) {
+	for _, f := range flags {
+		field := reflect.ValueOf(f).Elem().FieldByName("Required")
+		if field.IsValid() && field.Bool() {
+			field.SetBool(false)
+			names = append(names, f.Names()[0])
+		}
+	}
+	return names
+}
+
+func demand(required []string, action cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		for _, name := range required {
+			if !c.IsSet(name) {
+				return usageError("--"+name+" is missing", "see '"+fullName(c)+" --help'")
+			}
+		}
+		return action(c)
 	}
 }
 
@@ -216,7 +240,7 @@ func explainUsage(err error, flags []cli.Flag) error {
 		return f
 	case strings.HasPrefix(text, "flag needs an argument"),
 		strings.HasPrefix(text, "invalid value "), strings.HasPrefix(text, "invalid boolean value "),
-		strings.HasPrefix(text, "could not parse "), strings.HasPrefix(text, "Required flag"), strings.HasPrefix(text, "bad flag syntax"):
+		strings.HasPrefix(text, "could not parse "), strings.HasPrefix(text, "bad flag syntax"):
 		return usageError(text, "see --help for what each flag takes")
 	}
 	return err

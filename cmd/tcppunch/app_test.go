@@ -6,6 +6,20 @@ import (
 	"testing"
 )
 
+func TestMissingFlagsAreNamedAndStdoutStaysEmpty(t *testing.T) {
+	for args, want := range map[string]string{
+		"meet":                   "tcppunch meet: --peer is missing\nsee 'tcppunch meet --help'\n",
+		"capture --interface lo": "tcppunch capture: --write is missing\nsee 'tcppunch capture --help'\n",
+		"capture --write x":      "tcppunch capture: --interface is missing\nsee 'tcppunch capture --help'\n",
+	} {
+		var out, talk bytes.Buffer
+		status := run(t.Context(), append([]string{"tcppunch"}, strings.Fields(args)...), streams{out: &out, err: &talk})
+		if status != statusUsage || talk.String() != want || out.Len() != 0 {
+			t.Errorf("%s: got status %d, %q and on stdout %.80q, want %q alone", args, status, talk.String(), out.String(), want)
+		}
+	}
+}
+
 func TestFailuresAreADocumentWhereverJSONIsAskedFor(t *testing.T) {
 	for _, test := range []struct {
 		environment string
