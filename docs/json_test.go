@@ -27,7 +27,7 @@ var documented = map[string][]string{
 	"../predict":            {"Observation", "Behavior", "Ports", "PortProbability", "Model", "Parameters", "Width", "Traffic", "Plan", "Side"},
 	"../predict/probe":      {"Report", "Unknown", "Failure", "Prospect"},
 	"../cmd/internal/punch": nil,
-	"../cmd/internal/lab": {"Document", "Trial", "Summary", "Quantiles", "Mapping", "Profile", "Check", "Matrix", "MatrixCell", "MatrixSummary", "Weighted",
+	"../cmd/internal/lab": {"Document", "Trial", "Summary", "Quantiles", "Mapping", "Profile", "Check", "Matrix", "Strategies", "StrategyCell", "StrategyWin", "MatrixCell", "MatrixSummary", "Weighted",
 		"BenchDocument", "BenchMachine", "BenchCondition", "BenchResult", "Percentiles", "BurstConfig", "BurstDocument", "BurstTimes",
 		"CraftConfig", "CraftDocument", "CraftTimes",
 		"EmulatorDocument", "EmulatorDelay", "EmulatorRate"},

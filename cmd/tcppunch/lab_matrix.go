@@ -24,7 +24,8 @@ func labMatrixCommand() *cli.Command {
 		Name:  "matrix",
 		Usage: "let every pair of networks meet, and compare what connects with what theory expects",
 		Flags: append(matrixFlags(1),
-			&cli.StringFlag{Name: "strategy", Usage: "of meet"},
+			&cli.StringFlag{Name: "strategy", Usage: "`STRATEGY` of meet; of all, or of a list such as simopen,crafted, a table is made"},
+			&cli.StringFlag{Name: "opposite", Value: "linux", Usage: "with several strategies each network meets itself and this `PROFILE`"},
 			labTransport(),
 			&cli.BoolFlag{Name: "uncertain", Usage: "only the pairs of which theory is not certain; many --trials measure those"},
 			&cli.StringFlag{Name: "html", Usage: "write a heatmap to `FILE`, in which each cell leads to its exchange"},
@@ -49,6 +50,9 @@ func matrixFlags(trials int) []cli.Flag {
 }
 
 func labMatrix(c *cli.Context) error {
+	if list := severalStrategies(c); list != nil {
+		return labStrategies(c, list)
+	}
 	config, err := matrixConfig(c)
 	if err != nil {
 		return err

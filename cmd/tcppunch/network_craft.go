@@ -17,27 +17,18 @@ import (
 // Opening opens all that a crafted handshake needs, reads how its SYN would
 // look, and closes it again; nothing is sent.
 func (network) Opening(towards netip.Addr) (rendezvous.Opening, error) {
-	source, err := sourceOf(towards)
+	const discard = 9 // a port that is never reached
+	remote := netip.AddrPortFrom(towards, discard)
+	source, err := routeSource(remote)
 	if err != nil {
 		return rendezvous.Opening{}, err
 	}
-	const discard = 9 // a port that is never reached
-	c, err := rawsock.OpenCrafted(rawsock.CraftedConfig{Local: netip.AddrPortFrom(source, 0), Remote: netip.AddrPortFrom(towards, discard)})
+	c, err := rawsock.OpenCrafted(rawsock.CraftedConfig{Local: netip.AddrPortFrom(source, 0), Remote: remote})
 	if err != nil {
 		return rendezvous.Opening{}, err
 	}
 	syn := c.SYN()
 	return rendezvous.Opening{ISN: syn.Seq, Window: syn.Window, Options: syn.Options}, c.Close()
-}
-
-// sourceOf is the address from which this host sends to another one.
-func sourceOf(to netip.Addr) (netip.Addr, error) {
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, 9)))
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("find a route: %w", err)
-	}
-	defer conn.Close()
-	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), nil
 }
 
 func (network) Craft(local, remote netip.AddrPort, o punch.Craft) (punch.Socket, error) {

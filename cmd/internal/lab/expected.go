@@ -14,6 +14,7 @@ type Terms struct {
 	Spread    time.Duration // root mean square of what the skew differs by from that
 	Budget    int           // SYNs of both sides together
 	Datagrams bool          // they meet over UDP
+	Crafts    bool          // what no SYN opens is tried with crafted SYN-ACKs
 	Persists  bool          // refused SYNs are repeated, at swept phases, and then follows a round that resets cannot hurt
 }
 
@@ -26,6 +27,7 @@ const launchSpread = 100 * time.Microsecond
 func termsOf(c Config) Terms {
 	t := Terms{Delay: c.Delay, Skew: c.LateB + c.ResidualA, Spread: launchSpread + c.Jitter, Budget: c.Budget, Datagrams: c.overUDP(),
 		Persists: c.Retries != 0 && c.Strategy != "simopen"}
+	t.Crafts = t.Persists && (c.Strategy == "" || c.Strategy == "auto")
 	if c.NoSync {
 		t.Skew += c.SkewA - c.SkewB // a clock that is fast launches early
 	}
@@ -58,6 +60,8 @@ func Expect(a, b Profile, t Terms) Expectation {
 	switch {
 	case hit < hopelessHit:
 		return Expectation{0, "the ports cannot be foretold, so no SYN is sent"}
+	case denies(a) && denies(b) && t.Crafts && !moves(a) && !moves(b) && (letsAnswer(a, b) || letsAnswer(b, a)):
+		return Expectation{1, "both boxes refuse the SYN of a crossing, and let the crafted answer to one in"}
 	case denies(a) && denies(b):
 		return Expectation{0, "both boxes refuse the SYN of a crossing"}
 	}
@@ -104,6 +108,24 @@ func denies(p Profile) bool {
 		}
 	}
 	return false
+}
+
+// letsAnswer says that a SYN-ACK which one side crafts, to the number that the
+// other one has told, arrives there: netfilter and what tracks windows like it take a
+// SYN-ACK of who sent the SYN for invalid, and a box that rewrites numbers makes
+// the told one wrong.
+func letsAnswer(from, to Profile) bool {
+	for _, b := range from.Boxes {
+		if b.Engine == Netfilter || b.Behavior.Sequence == nat.SequenceWindow {
+			return false
+		}
+	}
+	for _, b := range to.Boxes {
+		if b.Behavior.Sequence == nat.SequenceRewrite {
+			return false
+		}
+	}
+	return true
 }
 
 // resets says that a SYN which comes too early is answered, so that it takes

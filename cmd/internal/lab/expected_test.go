@@ -8,6 +8,8 @@ import (
 
 func TestTheoryFollowsFromBothBehaviours(t *testing.T) {
 	usual := Terms{Delay: 20 * time.Millisecond, Spread: launchSpread, Budget: 100, Persists: true}
+	crafting := usual
+	crafting.Crafts = true
 	late := Terms{Delay: 20 * time.Millisecond, Skew: 196 * time.Millisecond, Spread: launchSpread, Budget: 100}
 	near := Terms{Delay: launchSpread, Spread: launchSpread, Budget: 100}
 	for _, c := range []struct {
@@ -27,6 +29,11 @@ func TestTheoryFollowsFromBothBehaviours(t *testing.T) {
 		{"cisco-asa", "linux", usual, 1},
 		{"cisco-asa", "dual-open-denied", usual, 0},
 		{"crossing=rst", "linux+dual-open-denied", usual, 0},
+		{"cisco-asa", "dual-open-denied", crafting, 1},
+		{"crossing=rst", "linux+dual-open-denied", crafting, 1},
+		{"linux+dual-open-denied", "linux+dual-open-denied", crafting, 0}, // neither lets the SYN-ACK out
+		{"cisco-asa", "cisco-asa", crafting, 0},                           // neither's number is the one that was told
+		{"cisco-asa", "crossing=drop,seq=window", crafting, 1},
 		{"linux+cgn-eim-block", "linux", usual, 1},
 		{"linux+cgn-block-512", "symmetric", usual, 0},
 		{"quota=10", "public", usual, 0},
@@ -42,7 +49,7 @@ func TestTheoryFollowsFromBothBehaviours(t *testing.T) {
 		if diff := got.Probability - c.want; diff > 1e-3 || diff < -1e-3 || got.Because == "" {
 			t.Errorf("%s × %s at %+v: got %+v, want %v", c.a, c.b, c.terms, got, c.want)
 		}
-		if back := Expect(profile(t, c.b), profile(t, c.a), Terms{Delay: c.terms.Delay, Skew: -c.terms.Skew, Spread: c.terms.Spread, Budget: c.terms.Budget, Persists: c.terms.Persists}); math.Abs(back.Probability-got.Probability) > 1e-3 {
+		if back := Expect(profile(t, c.b), profile(t, c.a), Terms{Delay: c.terms.Delay, Skew: -c.terms.Skew, Spread: c.terms.Spread, Budget: c.terms.Budget, Persists: c.terms.Persists, Crafts: c.terms.Crafts}); math.Abs(back.Probability-got.Probability) > 1e-3 {
 			t.Errorf("%s × %s: got %+v, the other way round %+v", c.a, c.b, got, back)
 		}
 	}

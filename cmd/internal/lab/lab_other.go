@@ -47,3 +47,8 @@ func Examine() []Check { return Missing(errPlatform) }
 func RunMatrix(context.Context, MatrixConfig, func(MatrixCell, int)) (Matrix, error) {
 	return Matrix{}, errPlatform
 }
+
+// RunStrategies needs Linux.
+func RunStrategies(context.Context, StrategyConfig, func(StrategyCell)) (Strategies, error) {
+	return Strategies{}, errPlatform
+}

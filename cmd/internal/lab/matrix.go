@@ -21,6 +21,7 @@ type MatrixConfig struct {
 type pairing struct {
 	config Config
 	theory Expectation
+	prefix string // of the name of its directory
 }
 
 // pairings are the cells of a matrix with what theory expects of each, which is

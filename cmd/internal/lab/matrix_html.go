@@ -118,21 +118,8 @@ func confusionTable(s MatrixSummary) []confusionRow {
 	return rows
 }
 
-var matrixTemplate = template.Must(template.New("matrix").Funcs(template.FuncMap{
-	"percent": func(f *float64) string {
-		if f == nil {
-			return "–"
-		}
-		return fmt.Sprintf("%.1f %%", 100**f)
-	},
-	"rerun":    func(f float64) float64 { return 100 * f },
-	"interval": func(i [2]float64) string { return fmt.Sprintf("%.1f to %.1f %%", 100*i[0], 100*i[1]) },
-	"score":    func(f *float64) string { return fmt.Sprintf("%.4f", *f) },
-	"tally":    tally,
-}).Parse(`<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>tcppunch lab matrix</title><style>
+// matrixStyle is that of every heatmap.
+const matrixStyle = `
 :root{color-scheme:light dark;--ink:#1b2330;--paper:#fff;--line:#d7dce3;--faint:#5f6b7a}
 @media (prefers-color-scheme:dark){:root{--ink:#e6e9ee;--paper:#14181f;--line:#333c49;--faint:#9aa5b4}}
 body{font:14px/1.4 system-ui,sans-serif;color:var(--ink);background:var(--paper);margin:.6rem auto;max-width:1240px;padding:0 .8rem}
@@ -147,7 +134,23 @@ h1{font-size:1.15rem;margin:.2rem 0}h2{font-size:1rem;margin:1.2rem 0 .3rem}p{ma
 .pair>div{display:none}.pair:target>div{display:block}.pair:target{background:color-mix(in srgb,var(--line) 25%,transparent);padding:.5rem}
 @media print{.pair>div{display:block}}
 .faint{color:var(--faint)}svg{max-width:900px;width:100%;height:auto;display:block;margin:.4rem 0}
-</style></head><body><h1>Who connects with whom: {{len .Profiles}} networks, {{.Summary.Cells}} pairs, {{.Summary.Valid}} meetings</h1>
+`
+
+var matrixTemplate = template.Must(template.New("matrix").Funcs(template.FuncMap{
+	"percent": func(f *float64) string {
+		if f == nil {
+			return "–"
+		}
+		return fmt.Sprintf("%.1f %%", 100**f)
+	},
+	"rerun":    func(f float64) float64 { return 100 * f },
+	"interval": func(i [2]float64) string { return fmt.Sprintf("%.1f to %.1f %%", 100*i[0], 100*i[1]) },
+	"score":    func(f *float64) string { return fmt.Sprintf("%.4f", *f) },
+	"tally":    tally,
+}).Parse(`<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>tcppunch lab matrix</title><style>` + matrixStyle + `</style></head><body><h1>Who connects with whom: {{len .Profiles}} networks, {{.Summary.Cells}} pairs, {{.Summary.Valid}} meetings</h1>
 <div class="top"><table class="map"><thead><tr><th></th>{{range $i, $p := .Rows}}<th>{{$p.Number}}</th>{{end}}</tr></thead><tbody>
 {{range .Rows}}<tr><th>{{.Name}} {{.Number}}</th>{{range .Cells}}<td>{{if .Text}}<a href="#c{{.Index}}" title="{{.Title}}" style="background:{{.Color}}"{{if .Odd}} class="odd"{{end}}>{{.Text}}</a>{{end}}</td>{{end}}</tr>
 {{end}}</tbody></table>

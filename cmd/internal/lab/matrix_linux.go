@@ -19,33 +19,43 @@ const mostReruns = 10
 // many there are.
 func RunMatrix(ctx context.Context, config MatrixConfig, done func(cell MatrixCell, of int)) (Matrix, error) {
 	started := time.Now()
-	m := &matrixRun{config: config, pairings: config.pairings(), done: done}
-	m.cells = make([]MatrixCell, len(m.pairings))
+	list := config.pairings()
+	cells, err := runPairings(ctx, list, config.Parallel, func(_ int, cell MatrixCell) {
+		if done != nil {
+			done(cell, len(list))
+		}
+	})
+	if err != nil {
+		return Matrix{}, err
+	}
+	return config.matrix(cells, time.Since(started)), nil
+}
+
+// runPairings lets pairs meet, those first that timing decides. done is told of
+// each that has ended by its place in the list, one at a time.
+func runPairings(ctx context.Context, list []pairing, parallel int, done func(int, MatrixCell)) ([]MatrixCell, error) {
+	m := &matrixRun{pairings: list, done: done, cells: make([]MatrixCell, len(list))}
 	ctx, m.stop = context.WithCancelCause(ctx)
 	defer m.stop(nil)
 	for _, timing := range []bool{true, false} {
-		width := max(config.Parallel, 1)
+		width := max(parallel, 1)
 		if timing {
 			width = min(width, timedParallel)
 		}
 		m.all(ctx, newGate(width), timing)
 	}
-	if err := context.Cause(ctx); err != nil {
-		return Matrix{}, err
-	}
-	return m.matrix(time.Since(started)), nil
+	return m.cells, context.Cause(ctx)
 }
 
 // timedParallel is how many meetings that timing decides run at a time.
 const timedParallel = 2
 
 type matrixRun struct {
-	config   MatrixConfig
 	pairings []pairing
 	stop     context.CancelCauseFunc
 
 	mu    sync.Mutex
-	done  func(MatrixCell, int)
+	done  func(int, MatrixCell)
 	cells []MatrixCell
 }
 
@@ -67,9 +77,7 @@ func (m *matrixRun) all(ctx context.Context, g *gate, timing bool) {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			m.cells[i] = cell
-			if m.done != nil {
-				m.done(cell, len(m.cells))
-			}
+			m.done(i, cell)
 		})
 	}
 	running.Wait()
@@ -83,9 +91,9 @@ func (m *matrixRun) fail(c Config, err error) {
 	m.stop(fmt.Errorf("%s × %s: %w", c.A.Name, c.B.Name, err))
 }
 
-func (m *matrixRun) matrix(took time.Duration) Matrix {
-	x := Matrix{Transport: m.config.transport(), Delay: int64(m.config.Delay), Budget: termsOf(m.config.Config).Budget, Cells: m.cells}
-	for _, p := range m.config.Profiles {
+func (c MatrixConfig) matrix(cells []MatrixCell, took time.Duration) Matrix {
+	x := Matrix{Transport: c.transport(), Delay: int64(c.Delay), Budget: termsOf(c.Config).Budget, Cells: cells}
+	for _, p := range c.Profiles {
 		x.Profiles = append(x.Profiles, p.Name)
 	}
 	x.summarize(took)
@@ -96,7 +104,7 @@ func (m *matrixRun) matrix(took time.Duration) Matrix {
 // slow for a trial.
 func (p pairing) run(ctx context.Context, slow func()) (result MatrixCell, err error) {
 	c := p.config
-	dir, drop, err := c.directory(c.A.Name + "--" + c.B.Name)
+	dir, drop, err := c.directory(p.prefix + c.A.Name + "--" + c.B.Name)
 	if err != nil {
 		return result, err
 	}

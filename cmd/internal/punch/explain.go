@@ -51,7 +51,7 @@ func (m *meeting) established(p plan, won *nominated) net.Conn {
 }
 
 // mostSingles is how many rounds of single SYNs there can be.
-const mostSingles = 2
+const mostSingles = 3
 
 // rounds lists the rounds that sent anything. won is the number of the one
 // that connected, or 0.
@@ -64,8 +64,11 @@ func (m *meeting) rounds(p plan, runners []*runner, won int) {
 			}
 		}
 		for _, r := range runners {
-			if r.round == i+1 {
-				round.SYNs += r.sent
+			switch r.round {
+			case i + 1:
+				round.SYNs += r.sent - r.before
+			case i + 2:
+				round.SYNs += r.before
 			}
 		}
 		if won == i+1 {

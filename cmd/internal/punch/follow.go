@@ -49,7 +49,7 @@ func (m *meeting) follow(ctx context.Context, p plan, r *runner) error {
 			return err
 		}
 	case p.strategy == rendezvous.Crafted:
-		return m.followCrafted(ctx, p, r)
+		return m.followCrafted(ctx, p, r, p.at.Add(m.cfg.Late))
 	}
 	var pad Launchpad // prepared with the first retry
 	defer func() {
@@ -57,12 +57,16 @@ func (m *meeting) follow(ctx context.Context, p plan, r *runner) error {
 			pad.Close()
 		}
 	}()
-	return m.retry(ctx, p, r, func() Launchpad {
+	prepared := func() Launchpad {
 		if pad == nil {
 			pad = m.cfg.Network.Launchpad(retryLead)
 		}
 		return pad
-	})
+	}
+	if r.round == 2 && m.mayCraft(p) {
+		return m.retryThenCraft(ctx, p, r, prepared)
+	}
+	return m.retry(ctx, p, r, prepared)
 }
 
 // retry waits for the runner's connection and connects again from the same

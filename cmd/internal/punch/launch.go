@@ -50,6 +50,7 @@ type runner struct {
 	stands   bool           // TCP was established before it was expected
 	called   int            // connect() calls on sockets that were replaced
 	sent     int            // SYNs that these sent
+	before   int            // of them, in the round before
 	stood    timing.Instant // when TCP was established
 	unproven bool           // TCP was established, but the peer did not prove its key
 }

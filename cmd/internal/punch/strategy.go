@@ -13,11 +13,15 @@ import (
 	"tcppunch/timing"
 )
 
-// strategy is the one of a round, from 1. Where nothing else was agreed on the
-// second round is low-ttl, from the spare port.
+// strategyOf is the one of a round, from 1. Where nothing else was agreed on the
+// second round is low-ttl, from the spare port, and the third one crafted, from
+// the same.
 func (p plan) strategyOf(round int) rendezvous.Strategy {
-	if round == 2 {
+	switch round {
+	case 2:
 		return rendezvous.LowTTLs
+	case 3:
+		return rendezvous.Crafted
 	}
 	if p.strategy == "" || p.strategy == rendezvous.Auto {
 		return rendezvous.SimOpen
@@ -102,11 +106,11 @@ func (m *meeting) fireFakes(ctx context.Context, p plan, pad Launchpad, at timin
 
 // followCrafted waits until the peer's SYN has surely left too, and goes on with
 // the handshake.
-func (m *meeting) followCrafted(ctx context.Context, p plan, r *runner) error {
+func (m *meeting) followCrafted(ctx context.Context, p plan, r *runner, first timing.Instant) error {
 	if r.failure != nil {
 		return r.failure
 	}
-	err := timing.Wait(ctx, p.at.Add(m.cfg.Late+p.lowTTLGap()))
+	err := timing.Wait(ctx, first.Add(p.lowTTLGap()))
 	if err == nil {
 		err = r.socket.Wait(ctx)
 	}
