@@ -98,7 +98,7 @@ func (a *Analyzer) Add(file int, link LinkType, p Packet) {
 		return
 	}
 	if a.worker == nil {
-		a.worker = newWorker(a, 0, 1)
+		a.worker = newWorker(a)
 	}
 	counts := a.counts(file)
 	counts.Packets++
@@ -107,7 +107,6 @@ func (a *Analyzer) Add(file int, link LinkType, p Packet) {
 	a.worker.add(&arrival{
 		data: p.Data, link: link, place: p.Interface, cut: p.Length - len(p.Data), time: nanosOf(p.Time), number: counts.Packets,
 	})
-	a.worker.flush()
 	counts.add(a.worker.counts)
 }
 

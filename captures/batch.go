@@ -12,7 +12,8 @@ type batch struct {
 	records []record
 	first   int // number of its first packet
 	links   []LinkType
-	lists   [][]uint32 // for each worker, where there are several: indices of the records it has to look at
+	looks   []look     // its segments, where several workers file them
+	lists   [][]uint32 // for each worker: which of them are of its shards
 }
 
 // record is a packet in a batch.
@@ -22,34 +23,6 @@ type record struct {
 	length uint32 // captured
 	cut    uint32 // bytes that the capture left out
 	place  uint32 // interface
-}
-
-// assign lists the packets that each of several workers has to look at: its own,
-// and those that only gopacket can decode.
-func (b *batch) assign(workers int) {
-	if b.lists == nil {
-		b.lists = make([][]uint32, workers)
-	}
-	for i := range b.lists {
-		b.lists[i] = slices.Grow(b.lists[i][:0], len(b.records))
-	}
-	var owner [shards]uint8
-	for i := range owner {
-		owner[i] = uint8(i % workers)
-	}
-	var l look
-	for i := range b.records {
-		r := &b.records[i]
-		switch l.walk(b.links[r.place], b.data[r.start:r.start+r.length], 0, 0) {
-		case glanceForeign:
-			list := &b.lists[owner[l.shard%shards]]
-			*list = append(*list, uint32(i))
-		case glanceUnsure:
-			for k := range b.lists {
-				b.lists[k] = append(b.lists[k], uint32(i))
-			}
-		}
-	}
 }
 
 // arrival is a record as a worker takes it.

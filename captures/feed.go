@@ -8,7 +8,7 @@ import (
 // feed files all packets of a source, with as many workers as Go may use
 // processors. The outcome does not depend on how many there are.
 func (a *Analyzer) feed(file int, r *Reader) error {
-	counts, first := a.counts(file), newWorker(a, 0, 1)
+	counts, first := a.counts(file), newWorker(a)
 	first.begin(file, a.offset(file))
 	b := &batch{first: 1}
 	workers := min(runtime.GOMAXPROCS(0), shards)
@@ -54,8 +54,8 @@ type shared struct {
 func newParty(a *Analyzer, file, n int) *party {
 	p := &party{}
 	p.changed.L = &p.mu
-	for i := range n {
-		w := newWorker(a, i, n)
+	for range n {
+		w := newWorker(a)
 		w.begin(file, a.offset(file))
 		p.workers = append(p.workers, w)
 	}
@@ -79,8 +79,8 @@ func (p *party) window(_ []byte, length int) []byte {
 func (p *party) feed(r *Reader, counts *FileCounts) error {
 	r.swap, p.reader, p.counts = p.window, r, counts
 	var running sync.WaitGroup
-	for _, w := range p.workers {
-		running.Go(func() { p.work(w) })
+	for i, w := range p.workers {
+		running.Go(func() { p.work(w, i) })
 	}
 	running.Wait()
 	for _, w := range p.workers {
@@ -89,27 +89,28 @@ func (p *party) feed(r *Reader, counts *FileCounts) error {
 	return p.err
 }
 
-func (p *party) work(w *worker) {
+// work files the segments of the worker's shards, which are every n-th.
+func (p *party) work(w *worker, index int) {
 	for n := 0; ; n++ {
-		b := p.take(n)
+		b := p.take(w, n)
 		if b == nil {
 			return
 		}
-		w.addOwn(&b.batch)
+		w.fileListed(b.looks, b.lists[index])
 		p.release(b)
 	}
 }
 
 // take returns a batch; nil if there are fewer. Unless somebody is reading, it
 // first sees to it that there is one more, so that nobody has to wait.
-func (p *party) take(n int) *shared {
+func (p *party) take(w *worker, n int) *shared {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
 		next := &p.batches[p.read%batchesAhead]
 		switch {
 		case p.err == nil && !p.reading && next.using == 0 && p.read <= n+1:
-			p.fill(next)
+			p.fill(w, next)
 		case n < p.read:
 			return &p.batches[n%batchesAhead]
 		case p.err != nil:
@@ -120,14 +121,15 @@ func (p *party) take(n int) *shared {
 	}
 }
 
-// fill reads the next batch. Meanwhile the others may file those before it.
-func (p *party) fill(b *shared) {
+// fill reads the next batch, and looks at what is in it. Meanwhile the others
+// may file those before it.
+func (p *party) fill(w *worker, b *shared) {
 	p.reading = true
 	p.mu.Unlock()
 	b.first, b.records = p.counts.Packets+1, b.records[:0]
 	err := p.reader.fill(&b.batch)
 	if err == nil {
-		b.assign(len(p.workers))
+		w.lookAtAll(&b.batch, len(p.workers))
 	}
 	p.mu.Lock()
 	p.reading = false

@@ -32,29 +32,28 @@ type glance uint8
 const (
 	glanceUnsure glance = iota // gopacket must decode it
 	glanceTCP
-	glanceOther   // sound as far as is seen, and neither TCP nor an ICMP error
-	glanceForeign // TCP for a shard of another worker; only the shard is found
+	glanceOther // sound as far as is seen, and neither TCP nor an ICMP error
 )
 
 // walk reads the headers of the common frames, TCP over IP without extensions
 // in no tunnel, in a tenth of the time that it takes to decode them. A test
 // holds it to what the Decoder finds.
-func (l *look) walk(link LinkType, frame []byte, place uint64, mine owned) glance {
+func (l *look) walk(link LinkType, frame []byte, place uint64) glance {
 	switch link {
 	case LinkEthernet:
 		if len(frame) > 14 && binary.BigEndian.Uint16(frame[12:]) == etherIPv4 {
-			return l.walk4(frame[14:], place, mine)
+			return l.walk4(frame[14:], place)
 		}
-		return l.walkEthernet(frame, place, mine)
+		return l.walkEthernet(frame, place)
 	case LinkRaw, LinkIPv4, LinkIPv6, linkRawOther, linkRawOpenBSD:
-		return l.walkVersion(frame, place, mine)
+		return l.walkVersion(frame, place)
 	case LinkNull, LinkLoop:
 		if len(frame) > 4 {
-			return l.walkVersion(frame[4:], place, mine)
+			return l.walkVersion(frame[4:], place)
 		}
 	case LinkSLL:
 		if len(frame) > 16 {
-			return l.walkType(binary.BigEndian.Uint16(frame[14:]), frame[16:], place, mine)
+			return l.walkType(binary.BigEndian.Uint16(frame[14:]), frame[16:], place)
 		}
 	case LinkSLL2:
 		if len(frame) <= 20 {
@@ -63,12 +62,12 @@ func (l *look) walk(link LinkType, frame []byte, place uint64, mine owned) glanc
 		if index := binary.BigEndian.Uint32(frame[4:]) & 0x7fffffff; index != 0 {
 			place = place&^(1<<33-1) | uint64(index)<<1
 		}
-		return l.walkType(binary.BigEndian.Uint16(frame), frame[20:], place, mine)
+		return l.walkType(binary.BigEndian.Uint16(frame), frame[20:], place)
 	}
 	return glanceUnsure
 }
 
-func (l *look) walkEthernet(frame []byte, place uint64, mine owned) glance {
+func (l *look) walkEthernet(frame []byte, place uint64) glance {
 	if len(frame) < 14 {
 		return glanceUnsure
 	}
@@ -79,26 +78,26 @@ func (l *look) walkEthernet(frame []byte, place uint64, mine owned) glance {
 		}
 		kind, rest = binary.BigEndian.Uint16(rest[2:]), rest[4:]
 	}
-	return l.walkType(kind, rest, place, mine)
+	return l.walkType(kind, rest, place)
 }
 
-func (l *look) walkType(kind uint16, rest []byte, place uint64, mine owned) glance {
+func (l *look) walkType(kind uint16, rest []byte, place uint64) glance {
 	switch kind {
 	case etherIPv4:
-		return l.walk4(rest, place, mine)
+		return l.walk4(rest, place)
 	case etherIPv6:
-		return l.walk6(rest, place, mine)
+		return l.walk6(rest, place)
 	}
 	return glanceUnsure
 }
 
-func (l *look) walkVersion(packet []byte, place uint64, mine owned) glance {
+func (l *look) walkVersion(packet []byte, place uint64) glance {
 	if len(packet) > 0 {
 		switch packet[0] >> 4 {
 		case 4:
-			return l.walk4(packet, place, mine)
+			return l.walk4(packet, place)
 		case 6:
-			return l.walk6(packet, place, mine)
+			return l.walk6(packet, place)
 		}
 	}
 	return glanceUnsure
@@ -110,7 +109,7 @@ const (
 )
 
 // walk4 is for headers without options, of packets that are whole.
-func (l *look) walk4(p []byte, place uint64, mine owned) glance {
+func (l *look) walk4(p []byte, place uint64) glance {
 	if len(p) < 40 || p[0] != 0x45 {
 		return glanceUnsure
 	}
@@ -122,7 +121,7 @@ func (l *look) walk4(p []byte, place uint64, mine owned) glance {
 		return walkOther(p[9], p[20:])
 	}
 	l.ttl, l.ipID, l.df = p[8], binary.BigEndian.Uint16(p[4:]), fragment&0x4000 != 0
-	found := l.walkTCP(p[20:min(total, len(p))], total-20, mine)
+	found := l.walkTCP(p[20:min(total, len(p))], total-20)
 	if found == glanceTCP {
 		from, to := number{0, uint64(binary.BigEndian.Uint32(p[12:]))}, number{0, uint64(binary.BigEndian.Uint32(p[16:]))}
 		l.fromLow = l.id.set(from, to, binary.BigEndian.Uint32(p[20:]), place)
@@ -131,7 +130,7 @@ func (l *look) walk4(p []byte, place uint64, mine owned) glance {
 }
 
 // walk6 is for TCP right behind the IPv6 header.
-func (l *look) walk6(p []byte, place uint64, mine owned) glance {
+func (l *look) walk6(p []byte, place uint64) glance {
 	if len(p) < 60 || p[0]>>4 != 6 {
 		return glanceUnsure
 	}
@@ -143,7 +142,7 @@ func (l *look) walk6(p []byte, place uint64, mine owned) glance {
 		return walkOther(p[6], p[40:])
 	}
 	l.ttl, l.ipID, l.df = p[7], 0, false
-	found := l.walkTCP(p[40:min(40+length, len(p))], length, mine)
+	found := l.walkTCP(p[40:min(40+length, len(p))], length)
 	if found == glanceTCP {
 		from := number{binary.BigEndian.Uint64(p[8:]), binary.BigEndian.Uint64(p[16:])}
 		to := number{binary.BigEndian.Uint64(p[24:]), binary.BigEndian.Uint64(p[32:])}
@@ -165,7 +164,7 @@ func walkOther(protocol byte, rest []byte) glance {
 }
 
 // walkTCP is given the length of the segment by the IP header.
-func (l *look) walkTCP(t []byte, length int, mine owned) glance {
+func (l *look) walkTCP(t []byte, length int) glance {
 	if len(t) < 20 {
 		return glanceUnsure
 	}
@@ -174,9 +173,6 @@ func (l *look) walkTCP(t []byte, length int, mine owned) glance {
 		return glanceUnsure
 	}
 	l.shard = uint8(shardOf(binary.BigEndian.Uint32(t)))
-	if !mine.has(l.shard) {
-		return glanceForeign
-	}
 	l.seq, l.ack = binary.BigEndian.Uint32(t[4:]), binary.BigEndian.Uint32(t[8:])
 	l.window = binary.BigEndian.Uint16(t[14:])
 	payload := max(0, length-header)

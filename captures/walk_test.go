@@ -16,7 +16,7 @@ var walkedLinks = []LinkType{LinkEthernet, LinkSLL, LinkSLL2, LinkRaw, LinkNull,
 func agree(t *testing.T, d *Decoder, link LinkType, data []byte) {
 	t.Helper()
 	var l look
-	glance := l.walk(link, data, placeOf(0, 0, false), ownAll)
+	glance := l.walk(link, data, placeOf(0, 0, false))
 	if glance == glanceUnsure {
 		return
 	}

@@ -1,6 +1,9 @@
 package captures
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // arrival is a packet as a worker takes it.
 type arrival struct {
@@ -16,141 +19,151 @@ type arrival struct {
 // filed: while one waits for memory the others are under way.
 const pendingFrames = 64
 
-// worker files the segments of its shards, which are every n-th.
+// worker looks at frames, and files segments.
 type worker struct {
 	analyzer *Analyzer
-	index    int
-	owned    owned
 	decoder  *Decoder
 	counts   FileCounts
 	file     int
 	offset   time.Duration
-	pending  [pendingFrames]look
-	waiting  int
+	looks    [pendingFrames]look
+	pending  [pendingFrames]*look
 	ahead    uint64 // what was read ahead, lest the reading be optimised away
 }
 
-func newWorker(a *Analyzer, index, n int) *worker {
-	w := &worker{analyzer: a, index: index, decoder: NewDecoder()}
-	for i := index; i < shards; i += n {
-		w.owned |= 1 << i
-	}
-	return w
-}
-
-// owned is a set of shards, a bit for each.
-type owned uint8
-
-const ownAll owned = 1<<shards - 1
-
-func (o owned) has(shard uint8) bool { return o>>shard&1 != 0 }
+func newWorker(a *Analyzer) *worker { return &worker{analyzer: a, decoder: NewDecoder()} }
 
 // begin is called before the frames of another file.
 func (w *worker) begin(file int, offset time.Duration) { w.file, w.offset = file, offset }
 
-// add takes a frame, which must stay valid until flush.
+// add takes a frame.
 func (w *worker) add(f *arrival) {
-	switch w.glance(f.link, f.data, placeOf(w.file, f.place, false)) {
+	l := &w.looks[0]
+	switch l.walk(f.link, f.data, placeOf(w.file, f.place, false)) {
 	case glanceUnsure:
-		w.decode(f)
-	case glanceTCP:
-		w.wait(f.time, f.number)
+		if !w.decode(l, f) {
+			return
+		}
+	case glanceOther:
+		return
 	}
+	w.complete(l, f.time, f.number)
+	w.pending[0] = l
+	w.flush(1)
 }
 
 // addAll takes all packets of a batch.
 func (w *worker) addAll(b *batch) {
+	waiting := 0
 	for i := range b.records {
-		w.addRecord(b, i)
+		l := &w.looks[waiting]
+		if !w.lookAt(l, b, i) {
+			continue
+		}
+		w.pending[waiting] = l
+		if waiting++; waiting == pendingFrames {
+			w.flush(waiting)
+			waiting = 0
+		}
 	}
-	w.flush()
+	w.flush(waiting)
 }
 
-// addOwn takes those that are on the worker's list.
-func (w *worker) addOwn(b *batch) {
-	for _, i := range b.lists[w.index] {
-		w.addRecord(b, int(i))
+// lookAtAll looks at all packets of a batch, and lists for each of several
+// workers the segments that are of its shards.
+func (w *worker) lookAtAll(b *batch, workers int) {
+	if b.lists == nil {
+		b.lists = make([][]uint32, workers)
 	}
-	w.flush()
+	for i := range b.lists {
+		b.lists[i] = b.lists[i][:0]
+	}
+	var owner [shards]uint8
+	for i := range owner {
+		owner[i] = uint8(i % workers)
+	}
+	n := 0
+	for i := range b.records {
+		if n == len(b.looks) {
+			b.looks = append(b.looks, make([]look, max(n, 2*pendingFrames))...)
+		}
+		if l := &b.looks[n]; w.lookAt(l, b, i) {
+			list := &b.lists[owner[l.shard%shards]]
+			*list = append(*list, uint32(n))
+			n++
+		}
+	}
 }
 
-func (w *worker) addRecord(b *batch, i int) {
+// fileListed files some of the segments that were looked at.
+func (w *worker) fileListed(looks []look, list []uint32) {
+	for part := range slices.Chunk(list, pendingFrames) {
+		for i, n := range part {
+			w.pending[i] = &looks[n]
+		}
+		w.flush(len(part))
+	}
+}
+
+// lookAt reports whether a packet of a batch is a segment, and if so fills l.
+func (w *worker) lookAt(l *look, b *batch, i int) bool {
 	r := &b.records[i]
-	frame := b.data[r.start : r.start+r.length]
-	switch w.glance(b.links[r.place], frame, placeOf(w.file, int(r.place), false)) {
+	switch l.walk(b.links[r.place], b.data[r.start:r.start+r.length], placeOf(w.file, int(r.place), false)) {
 	case glanceUnsure:
 		f := b.arrival(i)
-		w.decode(&f)
-	case glanceTCP:
-		w.wait(r.time, b.first+i)
+		if !w.decode(l, &f) {
+			return false
+		}
+	case glanceOther:
+		return false
 	}
+	w.complete(l, r.time, b.first+i)
+	return true
 }
 
-func (w *worker) glance(link LinkType, frame []byte, place uint64) glance {
-	return w.pending[w.waiting].walk(link, frame, place, w.owned)
-}
-
-// wait lets the segment that was just found wait for others.
-func (w *worker) wait(at int64, number int) {
-	l := &w.pending[w.waiting]
-	l.time, l.packet = w.stamp(at), uint64(number)
+// complete adds what does not stand in the frame.
+func (w *worker) complete(l *look, at int64, number int) {
+	if at != noTime {
+		at += int64(w.offset)
+	}
+	l.time, l.packet = at, uint64(number)
 	l.id.setTag()
 	w.counts.TCP++
-	if w.waiting++; w.waiting == pendingFrames {
-		w.flush()
-	}
-}
-
-func (w *worker) stamp(at int64) int64 {
-	if at == noTime {
-		return noTime
-	}
-	return at + int64(w.offset)
 }
 
 // decode lets gopacket decode a frame that is not a common one.
-func (w *worker) decode(f *arrival) {
+func (w *worker) decode(l *look, f *arrival) bool {
 	s, err := w.decoder.decode(f.link, f.data, max(0, f.cut))
 	if err != nil {
-		if w.index == 0 && isDamage(err) {
+		if isDamage(err) {
 			w.counts.Damaged++
 		}
-		if w.index == 0 && !f.link.isKnown() {
+		if !f.link.isKnown() {
 			w.counts.Unknown++
 		}
-		return
+		return false
 	}
 	if s.Interface == 0 {
 		s.Interface = f.place
 	}
-	var l look
 	l.take(&s, w.file)
-	if !w.owned.has(l.shard) {
-		return
-	}
-	l.time, l.packet = w.stamp(f.time), uint64(f.number)
-	l.id.setTag()
-	w.counts.TCP++
-	w.flush()
-	w.shard(&l).place(&l)
+	return true
 }
 
 func (w *worker) shard(l *look) *shard { return &w.analyzer.shards[l.shard%shards] }
 
-// flush files what is pending. It goes over all of it three times, so that the
-// processor fetches the slots of all, and then the openings, before any is
-// needed. No branch hangs on an opening that is fetched ahead, lest the rest
+// flush files so many segments that are pending. It goes over all of them three
+// times, so that the processor fetches the slots of all, and then the openings,
+// before any is needed. No branch hangs on an opening that is fetched ahead, lest the rest
 // wait for it.
-func (w *worker) flush() {
-	list := w.pending[:w.waiting]
-	w.waiting = 0
+func (w *worker) flush(pending int) {
+	list := w.pending[:pending]
 	ahead := w.ahead
-	for i := range list {
-		ahead += w.shard(&list[i]).table.first(list[i].id.tag)
+	for _, l := range list {
+		ahead += w.shard(l).table.first(l.id.tag)
 	}
 	var fresh [shards]uint8
-	for i := range list {
-		l := &list[i]
+	for _, l := range list {
 		s := w.shard(l)
 		n := s.table.hint(l.id.tag)
 		l.hint = n
@@ -164,7 +177,7 @@ func (w *worker) flush() {
 		}
 	}
 	w.ahead = ahead
-	for i := range list {
-		w.shard(&list[i]).place(&list[i])
+	for _, l := range list {
+		w.shard(l).place(l)
 	}
 }
