@@ -45,6 +45,35 @@ func newCell(ctx context.Context, config Config, dir string) (*cell, error) {
 	return c, nil
 }
 
+// withCell builds a network with its servers, for as long as use takes. If files
+// are kept, it is in a directory of this name.
+func withCell(ctx context.Context, config Config, name string, use func(*cell) error) (err error) {
+	dir, drop, err := config.directory(name)
+	if err != nil {
+		return err
+	}
+	defer drop()
+	c, err := newCell(ctx, config, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	return use(c)
+}
+
+// directory is where files go, and what removes it if they are not kept.
+func (c Config) directory(name string) (dir string, drop func(), err error) {
+	if c.Keep == "" {
+		dir, err = temporary()
+		return dir, func() { os.RemoveAll(dir) }, err
+	}
+	dir = filepath.Join(c.Keep, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", nil, fmt.Errorf("keep files: %w", err)
+	}
+	return dir, func() {}, nil
+}
+
 func (c *cell) open(ctx context.Context) (err error) {
 	s := PlanNetwork(c.config.A, c.config.B, linkOf(c.config))
 	c.watch, c.servers = newWatcher(edgesOf(s)), nodes{}

@@ -65,35 +65,28 @@ var vantages = []struct{ file, name, node, link string }{
 }
 
 // act runs one meeting with captures on both boxes.
-func (d Demonstration) act(ctx context.Context, c Config) (s story, err error) {
-	dir, err := temporary()
-	if err != nil {
-		return s, err
-	}
-	defer os.RemoveAll(dir)
-	lab, err := newCell(ctx, c, dir)
-	if err != nil {
-		return s, err
-	}
-	defer func() { err = errors.Join(err, lab.close()) }()
-	t, err := lab.newTrial(ctx)
-	if err != nil {
-		return s, err
-	}
-	defer t.close()
-	stop, err := t.captureBoxes(ctx)
-	if err != nil {
-		return s, err
-	}
-	s = story{config: c, files: d}
-	if s.trial, err = t.meet(ctx); err != nil {
-		return s, err
-	}
-	stop()
-	if err := errors.Join(json.Unmarshal(s.trial.MeetA, &s.a), json.Unmarshal(s.trial.MeetB, &s.b)); err != nil {
-		return s, fmt.Errorf("read the meeting's reports: %w", err)
-	}
-	s.capture, err = mergeCaptures(t)
+func (d Demonstration) act(ctx context.Context, config Config) (story, error) {
+	s := story{config: config, files: d}
+	err := withCell(ctx, config, "", func(c *cell) error {
+		t, err := c.newTrial(ctx)
+		if err != nil {
+			return err
+		}
+		defer t.close()
+		stop, err := t.captureBoxes(ctx)
+		if err != nil {
+			return err
+		}
+		if s.trial, err = t.meet(ctx); err != nil {
+			return err
+		}
+		stop()
+		if err := errors.Join(json.Unmarshal(s.trial.MeetA, &s.a), json.Unmarshal(s.trial.MeetB, &s.b)); err != nil {
+			return fmt.Errorf("read the meeting's reports: %w", err)
+		}
+		s.capture, err = mergeCaptures(t)
+		return err
+	})
 	return s, err
 }
 

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// mostReruns is how often a trial is run again because this machine was too
-// slow for it, or because a node crashed.
+// mostReruns is how often trials of a pair are run again because this machine was
+// too slow for them, where fewer were asked for.
 const mostReruns = 10
 
 // RunMatrix lets every pair of profiles meet. Where timing decides, two meet at
@@ -102,38 +102,31 @@ func (c MatrixConfig) matrix(cells []MatrixCell, took time.Duration) Matrix {
 
 // run lets one pair meet in one network. slow is told when this machine was too
 // slow for a trial.
-func (p pairing) run(ctx context.Context, slow func()) (result MatrixCell, err error) {
+func (p pairing) run(ctx context.Context, slow func()) (MatrixCell, error) {
 	c := p.config
-	dir, drop, err := c.directory(p.prefix + c.A.Name + "--" + c.B.Name)
-	if err != nil {
-		return result, err
-	}
-	defer drop()
-	result = MatrixCell{A: c.A.Name, B: c.B.Name, Expected: p.theory.Probability, Because: p.theory.Because, Timed: timed(c.A, c.B)}
-	lab, err := newCell(ctx, c, dir)
-	if err != nil {
-		return result, err
-	}
-	defer func() { err = errors.Join(err, lab.close()) }()
+	result := MatrixCell{A: c.A.Name, B: c.B.Name, Expected: p.theory.Probability, Because: p.theory.Because, Timed: timed(c.A, c.B)}
 	var trials []Trial
-	for valid, reruns := 0, 0; valid < c.Trials; {
-		t, err := lab.once(ctx, &result)
-		if err != nil {
-			return result, err
+	err := withCell(ctx, c, p.prefix+c.A.Name+"--"+c.B.Name, func(lab *cell) error {
+		for valid, slowed := 0, 0; valid < c.Trials; {
+			t, err := lab.once(ctx, &result)
+			if err != nil {
+				return err
+			}
+			trials = append(trials, t)
+			if t.Valid {
+				valid++
+				continue
+			}
+			slow()
+			if slowed++; slowed > max(mostReruns, c.Trials) {
+				return fmt.Errorf("this machine was too slow %d times: %s", slowed, *t.InvalidReason)
+			}
 		}
-		trials = append(trials, t)
-		if t.Valid {
-			valid++
-			continue
-		}
-		slow()
-		if reruns++; reruns > mostReruns {
-			return result, fmt.Errorf("this machine was too slow %d times: %s", reruns, *t.InvalidReason)
-		}
-	}
+		return nil
+	})
 	result.Summary = Summarize(trials)
 	result.judge()
-	return result, nil
+	return result, err
 }
 
 // once runs one trial, and keeps its exchange if it is the first to be shown.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync"
 )
 
@@ -76,49 +74,20 @@ func (r *runner) untilValid(ctx context.Context, i int) {
 }
 
 func (r *runner) once(ctx context.Context) (result Trial, err error) {
-	dir, drop, err := r.directory()
-	if err != nil {
-		return Trial{}, err
-	}
-	defer drop()
-	c, err := newCell(ctx, r.config, dir)
-	if err != nil {
-		return Trial{}, err
-	}
-	defer func() { err = errors.Join(err, c.close()) }()
-	t, err := c.newTrial(ctx)
-	if err != nil {
-		return Trial{}, err
-	}
-	defer t.close()
-	return t.meet(ctx)
-}
-
-// directory is where a trial's files go, and what removes it if they are not
-// kept.
-func (r *runner) directory() (dir string, drop func(), err error) {
 	r.mu.Lock()
 	r.number++
-	number := r.number
+	name := fmt.Sprintf("trial-%03d", r.number)
 	r.mu.Unlock()
-	return r.config.directory(fmt.Sprintf("trial-%03d", number))
-}
-
-// directory makes one for files, of this name if they are kept, and says what
-// removes it otherwise.
-func (c Config) directory(name string) (dir string, drop func(), err error) {
-	if c.Keep != "" {
-		dir = filepath.Join(c.Keep, name)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return "", nil, fmt.Errorf("keep files: %w", err)
+	err = withCell(ctx, r.config, name, func(c *cell) error {
+		t, err := c.newTrial(ctx)
+		if err != nil {
+			return err
 		}
-		return dir, func() {}, nil
-	}
-	dir, err = os.MkdirTemp(os.Getenv(envDirectory), "trial-")
-	if err != nil {
-		return "", nil, fmt.Errorf("make temporary directory: %w", err)
-	}
-	return dir, func() { os.RemoveAll(dir) }, nil
+		defer t.close()
+		result, err = t.meet(ctx)
+		return err
+	})
+	return result, err
 }
 
 func (r *runner) document() (Document, error) { return describe(r.config, r.results), r.err }

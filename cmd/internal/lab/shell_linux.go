@@ -15,32 +15,24 @@ import (
 // Shell builds a lab with its servers and runs the user's shell in one of its
 // nodes. It must be called in the supervisor. The error is *Ended with the
 // shell's own status, if that is not 0.
-func Shell(ctx context.Context, c Config, node string, talk io.Writer) (err error) {
-	dir, err := temporary()
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	lab, err := newCell(ctx, c, dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, lab.close()) }()
-	if _, ok := lab.network.Scenario.Node(node); !ok {
-		return &UnknownWord{Word: node, What: "node", Valid: lab.network.Scenario.nodeNames()}
-	}
-	door, err := lab.openDoor()
-	if err != nil {
-		return err
-	}
-	defer door.close()
-	fmt.Fprint(talk, lab.welcome(node))
-	cmd, err := lab.shell(node)
-	if err != nil {
-		return err
-	}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return shellStatus(lab.runShell(ctx, node, cmd))
+func Shell(ctx context.Context, config Config, node string, talk io.Writer) error {
+	return withCell(ctx, config, "", func(c *cell) error {
+		if _, ok := c.network.Scenario.Node(node); !ok {
+			return &UnknownWord{Word: node, What: "node", Valid: c.network.Scenario.nodeNames()}
+		}
+		door, err := c.openDoor()
+		if err != nil {
+			return err
+		}
+		defer door.close()
+		fmt.Fprint(talk, c.welcome(node))
+		cmd, err := c.shell(node)
+		if err != nil {
+			return err
+		}
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+		return shellStatus(c.runShell(ctx, node, cmd))
+	})
 }
 
 func (c *cell) runShell(ctx context.Context, node string, cmd *exec.Cmd) error {

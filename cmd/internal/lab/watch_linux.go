@@ -48,54 +48,38 @@ func (n *Network) Watch() (events <-chan Mapping, stop func()) {
 
 // Watch shows what the boxes of a lab of its own do while its clients meet once.
 // It must be called in the supervisor.
-func Watch(ctx context.Context, c Config, asJSON bool, out io.Writer) (err error) {
-	dir, err := temporary()
-	if err != nil {
+func Watch(ctx context.Context, config Config, asJSON bool, out io.Writer) error {
+	return withCell(ctx, config, "", func(c *cell) error {
+		t, err := c.newTrial(ctx)
+		if err != nil {
+			return err
+		}
+		defer t.close()
+		events, stop := c.network.Watch()
+		var shown sync.WaitGroup
+		shown.Go(func() { show(events, asJSON, out) })
+		_, err = t.meet(ctx)
+		stop()
+		shown.Wait()
 		return err
-	}
-	defer os.RemoveAll(dir)
-	lab, err := newCell(ctx, c, dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, lab.close()) }()
-	t, err := lab.newTrial(ctx)
-	if err != nil {
-		return err
-	}
-	defer t.close()
-	events, stop := lab.network.Watch()
-	var shown sync.WaitGroup
-	shown.Go(func() { show(events, asJSON, out) })
-	_, err = t.meet(ctx)
-	stop()
-	shown.Wait()
-	return err
+	})
 }
 
 // Up keeps a lab running until the context ends, for shells and watchers. It
 // must be called in the supervisor.
-func Up(ctx context.Context, c Config, talk io.Writer) (err error) {
-	dir, err := temporary()
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	lab, err := newCell(ctx, c, dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, lab.close()) }()
-	door, err := lab.openDoor()
-	if err != nil {
-		return err
-	}
-	defer door.close()
-	number := os.Getenv(envStarter)
-	fmt.Fprintf(talk, "lab %s is up: %s × %s; nodes %s; Ctrl-C ends it\n", number, c.A.Name, c.B.Name, strings.Join(lab.network.Scenario.nodeNames(), ", "))
-	fmt.Fprintf(talk, "tcppunch lab shell --lab %s NODE\ntcppunch lab watch --lab %s\n", number, number)
-	<-ctx.Done()
-	return nil
+func Up(ctx context.Context, config Config, talk io.Writer) error {
+	return withCell(ctx, config, "", func(c *cell) error {
+		door, err := c.openDoor()
+		if err != nil {
+			return err
+		}
+		defer door.close()
+		number := os.Getenv(envStarter)
+		fmt.Fprintf(talk, "lab %s is up: %s × %s; nodes %s; Ctrl-C ends it\n", number, config.A.Name, config.B.Name, strings.Join(c.network.Scenario.nodeNames(), ", "))
+		fmt.Fprintf(talk, "tcppunch lab shell --lab %s NODE\ntcppunch lab watch --lab %s\n", number, number)
+		<-ctx.Done()
+		return nil
+	})
 }
 
 // show prints events until there are no more, or until nobody reads them.
