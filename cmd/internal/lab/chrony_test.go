@@ -24,7 +24,7 @@ const chronyRunsVariable = "TCPPUNCH_CHRONY_RUNS"
 // injected error is the whole truth.
 func TestSyncAgreesWithChronyd(t *testing.T) {
 	a, b := chronyPair(t)
-	binary := commandForChrony(t)
+	binary := command(t)
 	startChronyd(t, b)
 	awaitChronyd(t, a, binary, netlabtest.B4)
 	runs := chronyRuns(t)
@@ -131,14 +131,4 @@ func syncWithChronyd(n *netlab.Namespace, binary string, server netip.Addr, wron
 	var d chronyAnswer
 	err := json.Unmarshal(out.Bytes(), &d)
 	return d, err
-}
-
-// commandForChrony builds the command.
-func commandForChrony(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "tcppunch")
-	if out, err := exec.Command("go", "build", "-o", path, "tcppunch/cmd/tcppunch").CombinedOutput(); err != nil {
-		t.Fatalf("build the command: %v\n%s", err, out)
-	}
-	return path
 }
