@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 )
 
 // CraftedConfig describes one end of a connection whose handshake is crafted.
@@ -68,7 +69,7 @@ func (h *handshake) heard(r Reply) (answer *Segment, over bool, err error) {
 	switch {
 	case s.Flags.Has(RST):
 		if acknowledged || h.peer != nil && s.Seq == h.peer.Seq+1 {
-			return nil, true, fmt.Errorf("%w: %s with sequence number %d", ErrRefused, s.Kind(), s.Seq)
+			return nil, true, refusal{syscall.ECONNREFUSED, fmt.Sprintf("%s with sequence number %d", s.Kind(), s.Seq)}
 		}
 		return nil, false, nil
 	case s.Flags.Has(SYN) && (acknowledged || !s.Flags.Has(ACK)):

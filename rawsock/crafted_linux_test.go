@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tcppunch/rawsock/netlab"
 	"tcppunch/rawsock/netlab/netlabtest"
 )
@@ -261,6 +263,9 @@ func TestCraftedHandshakeTellsWhyItFailed(t *testing.T) {
 		})
 		if !errors.Is(err, want) {
 			t.Errorf("to %v: got %v, want %v", remote, err, want)
+		}
+		if want == ErrRefused && (!errors.Is(err, unix.ECONNREFUSED) || strings.Count(err.Error(), "refused") != 1) {
+			t.Errorf("to %v: got %v, want it said once, with the system's number", remote, err)
 		}
 	}
 	for _, to := range []string{"198.51.100.9:7000", "[2001:db8:c::9]:7000"} {

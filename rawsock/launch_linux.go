@@ -70,8 +70,7 @@ func (p *Launchpad) Privileges() Privileges { return p.thread.reached }
 
 // Launch connects every shot in the given order, so that the first SYN leaves at
 // the instant at, a reading of CLOCK_MONOTONIC in nanoseconds, or at once when
-// that is past. It
-// sleeps until shortly before the instant and then spins, for at most 3 ms
+// that is past. It sleeps until shortly before the instant and then spins, for at most 3 ms
 // before it sleeps 10 ms again, so that the later shots of a paced burst may
 // leave some 50 µs late. A large burst without pauses is divided among the
 // processors, one shot to each in turn, so that its order is kept to about one

@@ -50,3 +50,19 @@ var (
 	// ErrClosed says that Close or Abort ended the Socket, or Conn used it up.
 	ErrClosed = errors.New("socket closed")
 )
+
+// refusal is an ErrRefused with its error number, which says the same in the
+// same words.
+type refusal struct {
+	number error  // wraps ECONNREFUSED
+	how    string // what refused, where that was seen
+}
+
+func (r refusal) Error() string {
+	if r.how == "" {
+		return ErrRefused.Error()
+	}
+	return ErrRefused.Error() + ": " + r.how
+}
+
+func (r refusal) Unwrap() []error { return []error{ErrRefused, r.number} }

@@ -144,7 +144,7 @@ func explain(errno syscall.Errno) error {
 	err := os.NewSyscallError("connect", errno)
 	switch errno {
 	case unix.ECONNREFUSED:
-		return refusal{err}
+		return refusal{number: err}
 	case unix.ECONNRESET:
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EACCES, unix.EHOSTDOWN, unix.ENONET, unix.ENOPROTOOPT, unix.EPROTO:
@@ -156,13 +156,6 @@ func explain(errno syscall.Errno) error {
 	}
 	return err
 }
-
-// refusal is an ErrRefused whose error number says the same in the same words.
-type refusal struct{ number error }
-
-func (refusal) Error() string { return ErrRefused.Error() }
-
-func (r refusal) Unwrap() []error { return []error{ErrRefused, r.number} }
 
 // Wait returns nil once the connection is ESTABLISHED, or else the reason why
 // it will not be: ErrRefused, ErrUnreachable, ErrTimeout, ErrClosed or

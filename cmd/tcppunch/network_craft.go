@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"syscall"
 
 	"tcppunch/cmd/internal/punch"
 	"tcppunch/cmd/internal/rendezvous"
@@ -21,7 +20,7 @@ func (network) Opening(towards netip.Addr) (rendezvous.Opening, error) {
 	remote := netip.AddrPortFrom(towards, discard)
 	source, err := routeSource(remote)
 	if err != nil {
-		return rendezvous.Opening{}, err
+		return rendezvous.Opening{}, fmt.Errorf("find a route to %v: %w", towards, err)
 	}
 	c, err := rawsock.OpenCrafted(rawsock.CraftedConfig{Local: netip.AddrPortFrom(source, 0), Remote: remote})
 	if err != nil {
@@ -64,14 +63,10 @@ func (s *craftedSocket) shot() rawsock.Shot {
 	return s.Crafted.Shot()
 }
 
-// Wait goes on with the handshake. Its errors get the numbers by which others
-// are told.
+// Wait goes on with the handshake.
 func (s *craftedSocket) Wait(ctx context.Context) error {
 	conn, err := s.Crafted.Wait(ctx)
-	switch {
-	case errors.Is(err, rawsock.ErrRefused):
-		return fmt.Errorf("%w: %w", err, syscall.ECONNREFUSED)
-	case err != nil:
+	if err != nil {
 		return err
 	}
 	s.mu.Lock()
