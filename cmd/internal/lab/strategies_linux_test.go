@@ -8,7 +8,7 @@ import (
 // TestStrategiesConnectWhereTheyShould: each where nothing but itself, or
 // nothing so simple, connects, and where the reason is the behaviour of one box.
 func TestStrategiesConnectWhereTheyShould(t *testing.T) {
-	limit := map[bool]string{false: "1s", true: "4s"} // for all of the rounds
+	limit := map[bool]string{false: "1s", true: "4s"}
 	for _, c := range []struct {
 		strategy, a, b, delay string
 		connects              bool
@@ -27,7 +27,7 @@ func TestStrategiesConnectWhereTheyShould(t *testing.T) {
 	} {
 		t.Run(c.strategy+" "+c.a+" "+c.b+" "+c.delay, func(t *testing.T) {
 			inParallel(t, c.delay)
-			d := trials(t, "--a", c.a, "--b", c.b, "--delay", c.delay, "--strategy", c.strategy, "--timeout", limit[c.strategy == "auto"])
+			d := trials(t, "--a", c.a, "--b", c.b, "--delay", c.delay, "--strategy", c.strategy, "--timeout", limit[c.connects])
 			if d.Summary.Valid == 0 {
 				t.Skipf("this machine was too slow for every one of %d trials", d.Summary.Trials)
 			}
