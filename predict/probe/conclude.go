@@ -14,10 +14,9 @@ import (
 func (r *run) conclude() Report {
 	b := behaviorOf(r.ports.seen)
 	rep := Report{
-		Translated: b.Translated, Mapping: b.Mapping, Filtering: r.filter.filtering(),
+		Translated: b.Translated, Mapping: b.Mapping,
 		Ports: b.Ports, PooledAddresses: b.PooledAddresses,
 		Local: r.ports.local, Reflexive: r.ports.reflexive,
-		SimultaneousOpen: r.crossing.letIn, MappingSurvivesReset: r.reset.survives,
 		Observations: []predict.Observation{}, Unknown: []Unknown{}, Unreachable: []Failure{},
 		Connections: int(r.count.Load()),
 	}
@@ -27,15 +26,24 @@ func (r *run) conclude() Report {
 	if rep.Mapping.Dependent() && r.ports.repeated != nil && *r.ports.repeated {
 		rep.Mapping = nat.PerConnection
 	}
-	rep.Unsolicited = r.unsolicited(rep)
+	r.judge(&rep, time.Now())
 	rep.Hairpinning = r.hairpinning(rep)
 	rep.PayloadRewritten = rewritten(r.ports.seen)
 	rep.Pooling = r.pooling()
-	r.doubt(&rep)
 	r.foretell(&rep)
 	r.name(&rep)
 	rep.Elapsed = time.Since(r.began)
 	return rep
+}
+
+// judge fills in what the dial-backs tell by now of a NAT that maps so.
+func (r *run) judge(rep *Report, now time.Time) {
+	f := r.filter // a copy: judging again is no worse
+	f.port, f.address = f.soFar(f.port, now), f.soFar(f.address, now)
+	rep.Filtering = f.filtering()
+	rep.SimultaneousOpen, rep.MappingSurvivesReset = r.crossing.letIn, r.reset.survives
+	rep.Unsolicited = r.unsolicited(f, *rep)
+	r.doubt(rep)
 }
 
 // doubt takes back what was found with a mapping that only a STUN server saw,
@@ -60,8 +68,7 @@ func untranslated(r Report) bool { return r.Translated != nil && !*r.Translated 
 // unsolicited takes the answer to the SYN that was refused: from another
 // address, or from another port; or, where none is refused, once the mapping is
 // gone.
-func (r *run) unsolicited(rep Report) nat.Unsolicited {
-	f := &r.filter
+func (r *run) unsolicited(f filterResult, rep Report) nat.Unsolicited {
 	if f.stopped && r.seesPackets() {
 		f.occupied = new(true)
 	}
@@ -69,12 +76,12 @@ func (r *run) unsolicited(rep Report) nat.Unsolicited {
 		f.occupied = nil // another destination has another mapping anyway
 	}
 	for _, a := range []reply{f.port, f.address, f.closed} {
-		if u := f.unsolicited(a, r.cfg.Hold); u != nat.UnsolicitedUnknown {
+		if u := f.unsolicited(a); u != nat.UnsolicitedUnknown {
 			return u
 		}
 	}
 	if rep.Filtering == nat.FilterEndpointIndependent && !untranslated(rep) && r.reset.unseen == nil {
-		return f.unsolicited(r.reset.after, r.cfg.Hold)
+		return f.unsolicited(r.reset.after)
 	}
 	return nat.UnsolicitedUnknown
 }
@@ -150,16 +157,9 @@ func (r *run) foretell(rep *Report) {
 
 // name lists why what is null is null, and which servers did not answer.
 func (r *run) name(rep *Report) {
-	why := func(field string, unknown bool, reasons ...string) {
-		if i := slices.IndexFunc(reasons, func(s string) bool { return s != "" }); unknown && i >= 0 {
-			rep.Unknown = append(rep.Unknown, Unknown{field, reasons[i]})
-		}
-	}
+	why := rep.why
 	why("mapping", rep.Mapping == nat.MappingUnknown, "only one server endpoint answered")
-	why("filtering", rep.Filtering == nat.FilteringUnknown, r.filter.why, r.whyNoFilter())
-	why("unsolicited", rep.Unsolicited == nat.UnsolicitedUnknown, r.filter.why, r.whyNoAnswer())
-	why("simultaneous_open", rep.SimultaneousOpen == nil, r.crossing.why, brief)
-	why("mapping_survives_reset", rep.MappingSurvivesReset == nil, r.reset.why, noTranslator, brief)
+	r.nameInbound(rep)
 	why("hairpinning", rep.Hairpinning == nil, r.hairpin.why, r.whyNoHairpin(*rep))
 	why("pooling", rep.Pooling == nat.PoolingUnknown, "too few mappings were seen")
 	why("alg", rep.PayloadRewritten == nil, "the servers do not send MAPPED-ADDRESS")
@@ -171,6 +171,28 @@ func (r *run) name(rep *Report) {
 	}
 }
 
+// nameInbound does so of what the dial-backs tell.
+func (r *run) nameInbound(rep *Report) {
+	untested, unreset := brief, noTranslator
+	if !untranslated(*rep) {
+		unreset = brief
+	}
+	if r.incoming {
+		untested, unreset = unfinished, unfinished
+	}
+	rep.why("filtering", rep.Filtering == nat.FilteringUnknown, r.filter.why, r.whyNoFilter())
+	rep.why("unsolicited", rep.Unsolicited == nat.UnsolicitedUnknown, r.filter.why, r.whyNoAnswer())
+	rep.why("simultaneous_open", rep.SimultaneousOpen == nil, r.crossing.why, untested)
+	rep.why("mapping_survives_reset", rep.MappingSurvivesReset == nil, r.reset.why, unreset)
+}
+
+// why says for which of several reasons a field is unknown, if it is.
+func (rep *Report) why(field string, unknown bool, reasons ...string) {
+	if i := slices.IndexFunc(reasons, func(s string) bool { return s != "" }); unknown && i >= 0 {
+		rep.Unknown = append(rep.Unknown, Unknown{field, reasons[i]})
+	}
+}
+
 // Reasons that several tests share.
 const (
 	brief        = "the probe was a brief one"
@@ -178,15 +200,23 @@ const (
 )
 
 func (r *run) whyNoFilter() string {
-	if r.filter.port.in() {
+	switch {
+	case r.pending(), r.incoming && !r.filter.tried:
+		return unfinished
+	case r.filter.port.in():
 		return "it takes a coordinator with a second address"
 	}
 	return "the coordinator could not dial back"
 }
 
+// pending says that an answer to a dial-back may still come.
+func (r *run) pending() bool {
+	return r.filter.tried && !(r.filter.port.over && r.filter.address.over)
+}
+
 func (r *run) whyNoAnswer() string {
 	switch {
-	case r.cfg.Hold < DefaultHold:
+	case r.cfg.Hold < DefaultHold, r.pending():
 		return "silence was not waited for long enough: a NAT may hold a SYN for 6 s"
 	case r.filter.port.in():
 		return "no SYN was refused"

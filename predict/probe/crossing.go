@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -36,47 +37,73 @@ const slowest = 400 * time.Millisecond
 // sends no other SYN, so that no SYN-ACK of the partner's can pass for a SYN that
 // was let in. Silence may be a loss, and is tried twice.
 func (r *run) testCrossing(ctx context.Context) {
-	if again := r.cross(ctx); again {
-		r.cross(ctx)
-	}
+	letIn, err := r.crossTwice(ctx)
+	r.note(func() {
+		r.crossing.letIn = letIn
+		if err != nil {
+			r.crossing.why = err.Error()
+		}
+	})
 }
 
-func (r *run) cross(ctx context.Context) (again bool) {
-	c := &r.crossing
+// crossTwice makes the second try beside the first where there will be no time
+// for it afterwards.
+func (r *run) crossTwice(ctx context.Context) (letIn *bool, err error) {
+	if !r.incoming {
+		letIn, silent, err := r.cross(ctx)
+		if silent {
+			letIn, _, err = r.cross(ctx)
+		}
+		return letIn, err
+	}
+	var other *bool
+	var both sync.WaitGroup
+	both.Go(func() { other, _, _ = r.cross(ctx) })
+	letIn, _, err = r.cross(ctx)
+	both.Wait()
+	switch {
+	case other != nil && *other:
+		return other, nil
+	case letIn != nil && !*letIn && other == nil:
+		return nil, errHushed // one SYN may be lost
+	}
+	return letIn, err
+}
+
+// Reasons why a crossing tells nothing.
+var (
+	errSlow  = errors.New("the round trip to the coordinator is too long")
+	errStead = errors.New("something on the path answered the coordinator in this host's stead")
+)
+
+// cross is one try; silent means that nothing answered the partner's SYN.
+func (r *run) cross(ctx context.Context) (letIn *bool, silent bool, err error) {
 	d, err := r.knock(ctx, r.anyPort())
 	if err != nil {
-		c.why = err.Error()
-		return false
+		return nil, false, err
 	}
-	c.seen, c.unseen = d.unseen == nil, d.unseen
+	r.note(func() { r.crossing.seen, r.crossing.unseen = d.unseen == nil, d.unseen })
 	a, err := r.start(d.local, d.remote)
 	if err != nil {
-		c.why = err.Error()
-		return false
+		return nil, false, err
 	}
 	defer a.Close()
 	r.count.Add(1)
 	reached, err := d.door.Dial(ctx, d.seen, oneSYN-200*time.Millisecond)
-	if err != nil {
-		c.why = err.Error()
-		return false
-	}
-	if reached.Answer != Connected {
-		if d.roundTrip > slowest {
-			c.why = "the round trip to the coordinator is too long"
-			return false
-		}
-		c.letIn = new(false)
-		return reached.Answer == Silent
+	switch {
+	case err != nil:
+		return nil, false, err
+	case reached.Answer != Connected && d.roundTrip > slowest:
+		return nil, false, errSlow
+	case reached.Answer != Connected:
+		return new(false), reached.Answer == Silent, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, oneSYN)
 	defer cancel()
 	if a.Wait(ctx) != nil {
-		c.why = "something on the path answered the coordinator in this host's stead"
-		return false
+		return nil, false, errStead
 	}
-	c.letIn = new(true)
-	return false
+	return new(true), false, nil
 }
 
 // knocked is a door to which a SYN of ours has gone.
@@ -124,17 +151,16 @@ func (r *run) knock(ctx context.Context, local netip.AddrPort) (k knocked, err e
 // mapping; hole punching depends on it). sent is called when no SYN of ours
 // will follow.
 func (r *run) testReset(ctx context.Context, sent func()) {
-	t := &r.reset
 	k, box, reset, err := r.provoke(ctx)
 	sent()
 	if box != nil {
 		defer box.close()
 	}
 	if err != nil {
-		t.why = err.Error()
+		r.note(func() { r.reset.why = err.Error() })
 		return
 	}
-	t.seen, t.unseen = k.unseen == nil, k.unseen
+	t := resetResult{seen: k.unseen == nil, unseen: k.unseen}
 	t.after = r.reply(ctx, box, func() (Reached, error) { return k.door.Dial(ctx, k.seen, r.afterReset()) })
 	switch {
 	case !t.after.known:
@@ -144,6 +170,7 @@ func (r *run) testReset(ctx context.Context, sent func()) {
 	default:
 		t.survives = new(t.after.in())
 	}
+	r.note(func() { r.reset = t })
 }
 
 // provoke asks for a reset for a SYN of ours, and says whether it came: a NAT
@@ -171,10 +198,15 @@ func (r *run) provoke(ctx context.Context) (k knocked, box *inbox, reset bool, e
 // afterReset is how long the answer to the next SYN is waited for: long where
 // this is the only SYN that a filter for all can refuse.
 func (r *run) afterReset() time.Duration {
-	select {
-	case <-r.open:
-		return r.cfg.Hold
-	default:
-		return 2500 * time.Millisecond // two retransmissions
+	const twoMore = 2500 * time.Millisecond // retransmissions
+	if r.incoming {
+		return twoMore
 	}
+	<-r.filter.judged
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.filter.address.in() {
+		return r.cfg.Hold
+	}
+	return twoMore
 }

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync"
 	"time"
@@ -12,6 +13,9 @@ import (
 // filterResult is what SYNs met that came to a mapping unasked for.
 type filterResult struct {
 	tried    bool
+	asked    time.Time      // when the dial-backs were asked for
+	patience time.Duration  // after which silence counts, so far
+	judged   chan struct{}  // closed when that is over, or the test
 	mapped   netip.AddrPort // the mapping
 	local    netip.AddrPort
 	port     reply // from the address that was sent to, another port
@@ -26,6 +30,7 @@ type filterResult struct {
 type reply struct {
 	Reached
 	known bool // the dial-back was carried out, and this side does not contradict it
+	over  bool // it is not under way any more
 }
 
 func (a reply) in() bool      { return a.known && a.Answer == Connected }
@@ -35,53 +40,63 @@ func (a reply) refused() bool { return a.known && a.Answer != Connected }
 // only: from another port of the same address, and from another address (the
 // tests II and III of RFC 5780 section 4.4, the other way round).
 func (r *run) testFilter(ctx context.Context) {
-	defer func() {
-		if r.filter.address.in() {
-			close(r.open)
-		}
-	}()
+	f := &r.filter
+	judged := sync.OnceFunc(func() { close(f.judged) })
+	defer judged()
+	if err := r.dialBack(ctx, judged); err != nil {
+		r.note(func() { f.why = err.Error() })
+	}
+}
+
+var errElsewhere = errors.New("no STUN server shares the coordinator's address")
+
+// dialBack calls judged when an answer could have come.
+func (r *run) dialBack(ctx context.Context, judged func()) error {
 	f := &r.filter
 	if r.cfg.Back == nil {
-		f.why = "it takes a coordinator that dials back"
-		return
+		return errNoPartner
 	}
 	server, same := r.serverAt(r.cfg.Back.Host())
 	if !same {
-		f.why = "no STUN server shares the coordinator's address"
-		return
+		return errElsewhere
 	}
 	held, err := r.observe(ctx, r.anyPort(), server)
 	if err != nil {
-		f.why = err.Error()
-		return
+		return err
 	}
-	f.mapped, f.local = held.Reflexive, held.Local
 	box, err := r.openInbox(ctx, held.Local)
 	if err != nil {
-		f.why = err.Error()
-		return
+		return err
 	}
 	defer box.close()
-	r.dialBack(ctx, box)
-}
-
-func (r *run) dialBack(ctx context.Context, box *inbox) {
-	f := &r.filter
+	began := time.Now()
 	door, err := r.cfg.Back.Open(ctx)
 	if err != nil {
-		f.why = err.Error()
-		return
+		return err
 	}
-	f.tried = true
+	patience := patienceFor(time.Since(began))
+	r.note(func() {
+		f.tried, f.asked, f.patience = true, time.Now(), patience
+		f.mapped, f.local = held.Reflexive, held.Local
+	})
+	defer time.AfterFunc(patience, judged).Stop()
+	r.dialBoth(ctx, box, door)
+	return nil
+}
+
+func (r *run) dialBoth(ctx context.Context, box *inbox, door Door) {
+	f := &r.filter
 	var both sync.WaitGroup
 	both.Go(func() {
-		f.port = r.reply(ctx, box, func() (Reached, error) { return door.Dial(ctx, f.mapped, r.cfg.Hold) })
-		if f.port.known && f.port.Answer == Refused {
+		port := r.reply(ctx, box, func() (Reached, error) { return door.Dial(ctx, f.mapped, r.cfg.Hold) })
+		r.note(func() { f.port = port })
+		if port.known && port.Answer == Refused {
 			r.testOccupied(ctx, door)
 		}
 	})
 	both.Go(func() {
-		f.address = r.reply(ctx, box, func() (Reached, error) { return r.cfg.Back.DialElsewhere(ctx, f.mapped, r.cfg.Hold) })
+		address := r.reply(ctx, box, func() (Reached, error) { return r.cfg.Back.DialElsewhere(ctx, f.mapped, r.cfg.Hold) })
+		r.note(func() { f.address = address })
 	})
 	both.Wait()
 	if f.port.in() && f.mapped == f.local {
@@ -90,16 +105,22 @@ func (r *run) dialBack(ctx context.Context, box *inbox) {
 	}
 }
 
+// patienceFor is how long the answer to a dial-back may take on a path with this
+// round trip: the request, the SYN, its answer and the report of it are two.
+func patienceFor(roundTrip time.Duration) time.Duration {
+	return min(max(3*roundTrip+50*time.Millisecond, 150*time.Millisecond), briefWait)
+}
+
 // reply carries out a dial-back. A connection counts only if it arrived here.
 func (r *run) reply(ctx context.Context, box *inbox, dial func() (Reached, error)) reply {
 	r.count.Add(1)
 	reached, err := dial()
 	if err != nil || reached.Answer == AnswerUnknown {
-		return reply{}
+		return reply{over: true}
 	}
 	const underway = 500 * time.Millisecond // the last step of a handshake that the other side has finished
 	arrived := reached.Answer != Connected || box != nil && box.got(ctx, reached.Port, underway)
-	return reply{Reached: reached, known: arrived}
+	return reply{Reached: reached, known: arrived, over: true}
 }
 
 // testOccupied sends a SYN to the door that has just got a reset: where the NAT
@@ -115,8 +136,12 @@ func (r *run) testOccupied(ctx context.Context, door Door) {
 	defer a.Close()
 	for range 2 {
 		seen, err := door.Watch(ctx)
-		if f.stopped = err != nil; !f.stopped {
-			f.occupied = new(seen != f.mapped)
+		r.note(func() {
+			if f.stopped = err != nil; !f.stopped {
+				f.occupied = new(seen != f.mapped)
+			}
+		})
+		if err == nil {
 			return
 		}
 	}
@@ -126,26 +151,36 @@ func (r *run) testOccupied(ctx context.Context, door Door) {
 // not listen.
 func (r *run) testClosed(ctx context.Context) {
 	if door, err := r.cfg.Back.Open(ctx); err == nil {
-		r.filter.closed = r.reply(ctx, nil, func() (Reached, error) { return door.Dial(ctx, r.filter.mapped, r.cfg.Hold) })
+		closed := r.reply(ctx, nil, func() (Reached, error) { return door.Dial(ctx, r.filter.mapped, r.cfg.Hold) })
+		r.note(func() { r.filter.closed = closed })
 	}
 }
 
 // filtering applies the definitions of RFC 4787 section 5.
 func (f *filterResult) filtering() nat.Filtering {
 	switch {
+	case f.address.in(): // nothing was sent there; a SYN from the other port that was not answered is lost
+		return nat.FilterEndpointIndependent
 	case f.port.refused():
 		return nat.FilterAddressAndPortDependent
-	case f.port.in() && f.address.in():
-		return nat.FilterEndpointIndependent
 	case f.port.in() && f.address.refused():
 		return nat.FilterAddressDependent
 	}
 	return nat.FilteringUnknown
 }
 
+// soFar takes a dial-back for silent that is still under way, once an answer
+// could have come.
+func (f *filterResult) soFar(a reply, now time.Time) reply {
+	if waited := now.Sub(f.asked); f.tried && !a.over && waited >= f.patience {
+		return reply{Reached: Reached{Answer: Silent, After: waited}, known: true}
+	}
+	return a
+}
+
 // unsolicited words the answer that a refused SYN got. Silence is silence only
 // if it lasted longer than a NAT may hold a SYN.
-func (f *filterResult) unsolicited(a reply, waited time.Duration) nat.Unsolicited {
+func (f *filterResult) unsolicited(a reply) nat.Unsolicited {
 	if !a.refused() {
 		return nat.UnsolicitedUnknown
 	}
@@ -158,7 +193,7 @@ func (f *filterResult) unsolicited(a reply, waited time.Duration) nat.Unsolicite
 		return nat.Hold
 	case a.Answer == Unreachable:
 		return nat.Unreachable
-	case a.Answer == Silent && waited >= DefaultHold:
+	case a.Answer == Silent && a.After >= DefaultHold:
 		return nat.Drop
 	}
 	return nat.UnsolicitedUnknown

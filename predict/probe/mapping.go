@@ -134,6 +134,7 @@ func (r *run) observeOnceFree(ctx context.Context, local, server netip.AddrPort)
 		pause(ctx, every)
 		if h, err = r.observe(ctx, local, server); errors.Is(err, syscall.EADDRNOTAVAIL) {
 			r.count.Add(-1)
+			r.own.Add(-1)
 		}
 	}
 	return h, err

@@ -56,16 +56,10 @@ var ErrNoServer = errors.New("no STUN server answered")
 func Run(ctx context.Context, cfg Config) (Report, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &run{cfg: cfg, open: make(chan struct{}), began: time.Now()}
+	r := newRun(cfg)
 	defer r.close()
-	if cfg.Hold == 0 {
-		r.cfg.Hold = DefaultHold
-	}
 	if cfg.Brief {
 		r.cfg.Hold = briefWait
-	}
-	if cfg.Mappings == 0 {
-		r.cfg.Mappings = defaultMappings
 	}
 	r.measure(ctx)
 	if err := ctx.Err(); err != nil {
@@ -77,21 +71,35 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	return r.conclude(), nil
 }
 
+func newRun(cfg Config) *run {
+	if cfg.Hold == 0 {
+		cfg.Hold = DefaultHold
+	}
+	if cfg.Mappings == 0 {
+		cfg.Mappings = defaultMappings
+	}
+	return &run{cfg: cfg, began: time.Now(), filter: filterResult{judged: make(chan struct{})}}
+}
+
 // run is the state of one probe. The tests that run beside each other write to
-// fields of their own.
+// fields of their own, by note where somebody may look before they are over.
 type run struct {
-	cfg   Config
-	began time.Time
-	count atomic.Int64
+	cfg      Config
+	began    time.Time
+	incoming bool         // the tests by dial-back alone
+	count    atomic.Int64 // attempts of both sides
+	own      atomic.Int64 // those that began here
+
+	sending sync.RWMutex
+	hushed  bool // no SYN may leave any more
 
 	filter   filterResult
-	open     chan struct{} // closed once anybody is known to be let in
 	crossing crossingResult
 	reset    resetResult
 	hairpin  hairpinResult
 	ports    portsResult
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards what follows, and the results by dial-back until their tests are over
 	conns  []net.Conn
 	failed []error
 }
@@ -114,12 +122,23 @@ func (r *run) measure(ctx context.Context) {
 // observe is Observe within PerServer; it keeps the connection open until the
 // run is over.
 func (r *run) observe(ctx context.Context, local, server netip.AddrPort) (Held, error) {
+	if err := r.allowed(); err != nil {
+		return Held{}, err
+	}
 	r.count.Add(1)
+	r.own.Add(1)
 	h, err := observeWithin(ctx, PerServer, r.cfg.Network, local, server, r.cfg.Username)
 	if err == nil {
 		r.keep(h.Conn)
 	}
 	return h, err
+}
+
+// note writes down what a test has found.
+func (r *run) note(write func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	write()
 }
 
 func (r *run) keep(c net.Conn) {
@@ -154,9 +173,25 @@ func (r *run) serverAt(host netip.Addr) (server netip.AddrPort, same bool) {
 	return r.cfg.Servers[0], false
 }
 
+// allowed is an error once no SYN may leave any more.
+func (r *run) allowed() error {
+	r.sending.RLock()
+	defer r.sending.RUnlock()
+	if r.hushed {
+		return errHushed
+	}
+	return nil
+}
+
 // start is Network.Start, counted.
 func (r *run) start(local, remote netip.AddrPort) (Attempt, error) {
+	r.sending.RLock()
+	defer r.sending.RUnlock()
+	if r.hushed {
+		return nil, errHushed
+	}
 	r.count.Add(1)
+	r.own.Add(1)
 	return r.cfg.Network.Start(local, remote)
 }
 

@@ -114,7 +114,7 @@ func TestRunAgainstCoturn(t *testing.T) {
 }
 
 func TestFilteringFollowsFromWhoIsLetIn(t *testing.T) {
-	in, out := reply{Reached{Answer: Connected}, true}, reply{Reached{Answer: Silent}, true}
+	in, out := reply{Reached: Reached{Answer: Connected}, known: true}, reply{Reached: Reached{Answer: Silent}, known: true}
 	for _, c := range []struct {
 		port, address reply
 		want          nat.Filtering
@@ -123,6 +123,7 @@ func TestFilteringFollowsFromWhoIsLetIn(t *testing.T) {
 		{in, out, nat.FilterAddressDependent},
 		{out, out, nat.FilterAddressAndPortDependent},
 		{out, reply{}, nat.FilterAddressAndPortDependent},
+		{out, in, nat.FilterEndpointIndependent}, // a lost SYN
 		{in, reply{}, nat.FilteringUnknown},
 		{reply{}, out, nat.FilteringUnknown},
 	} {
@@ -135,23 +136,23 @@ func TestFilteringFollowsFromWhoIsLetIn(t *testing.T) {
 
 func TestUnsolicitedIsNamedByAnswerAndTime(t *testing.T) {
 	for _, c := range []struct {
-		answer        Answer
-		after, waited time.Duration
-		occupied      *bool
-		want          nat.Unsolicited
+		answer   Answer
+		after    time.Duration
+		occupied *bool
+		want     nat.Unsolicited
 	}{
-		{Silent, 0, DefaultHold, nil, nat.Drop},
-		{Silent, 0, briefWait, nil, nat.UnsolicitedUnknown},
-		{Refused, time.Millisecond, briefWait, nil, nat.Reset},
-		{Refused, time.Millisecond, DefaultHold, new(false), nat.Reset},
-		{Refused, time.Millisecond, DefaultHold, new(true), nat.Poison},
-		{Unreachable, time.Millisecond, DefaultHold, nil, nat.Unreachable},
-		{Unreachable, 6 * time.Second, DefaultHold, nil, nat.Hold},
-		{Connected, 0, DefaultHold, nil, nat.UnsolicitedUnknown},
+		{Silent, DefaultHold, nil, nat.Drop},
+		{Silent, briefWait, nil, nat.UnsolicitedUnknown},
+		{Refused, time.Millisecond, nil, nat.Reset},
+		{Refused, time.Millisecond, new(false), nat.Reset},
+		{Refused, time.Millisecond, new(true), nat.Poison},
+		{Unreachable, time.Millisecond, nil, nat.Unreachable},
+		{Unreachable, 6 * time.Second, nil, nat.Hold},
+		{Connected, 0, nil, nat.UnsolicitedUnknown},
 	} {
 		f := filterResult{occupied: c.occupied}
-		if got := f.unsolicited(reply{Reached{Answer: c.answer, After: c.after}, true}, c.waited); got != c.want {
-			t.Errorf("%s after %v of %v, occupied %v: got %v, want %v", c.answer, c.after, c.waited, c.occupied, got, c.want)
+		if got := f.unsolicited(reply{Reached: Reached{Answer: c.answer, After: c.after}, known: true}); got != c.want {
+			t.Errorf("%s after %v, occupied %v: got %v, want %v", c.answer, c.after, c.occupied, got, c.want)
 		}
 	}
 }
