@@ -65,7 +65,7 @@ func (t truth) interference(c Config) (trueCause, bool) {
 	if t.answered('a') && t.answered('b') {
 		return trueCause{}, false
 	}
-	if side, ok := t.decided(nat.CrossingDropped, nat.CrossingRefused); ok {
+	if side, ok := t.between(nat.CrossingDropped, nat.CrossingRefused); ok {
 		return trueCause{causeBlocked, side}, true
 	}
 	if side, ok := t.reset(); ok {
@@ -74,7 +74,7 @@ func (t truth) interference(c Config) (trueCause, bool) {
 	if side, ok := t.rejected(); ok {
 		return trueCause{causeICMP, side}, true
 	}
-	if side, ok := t.decided(nat.SequenceDropped); ok {
+	if side, ok := t.between(nat.SequenceDropped); ok {
 		return trueCause{causeSequence, side}, true
 	}
 	if why, ok := t.limited(); ok {
@@ -83,7 +83,7 @@ func (t truth) interference(c Config) (trueCause, bool) {
 	if t.gaveUp() {
 		return trueCause{}, false // the SYNs met, and too late
 	}
-	side, _ := t.decided(nat.Filtered, nat.Held, nat.SYNDropped)
+	side, _ := t.between(nat.Filtered, nat.Held, nat.SYNDropped)
 	return trueCause{causeFiltered, side}, true
 }
 
@@ -113,7 +113,18 @@ func (t truth) limited() (trueCause, bool) {
 // decided finds the first decision of one of these kinds, and whose box took
 // it.
 func (t truth) decided(kinds ...nat.Kind) (side string, ok bool) {
-	for _, m := range t.mappings {
+	return decision(t.mappings, kinds)
+}
+
+// between is decided of packets between the two sides: a box decides likewise
+// about those by which the coordinator tests it.
+func (t truth) between(kinds ...nat.Kind) (side string, ok bool) {
+	peers := slices.Concat(t.edges.a, t.edges.b)
+	return decision(slices.DeleteFunc(slices.Clone(t.mappings), func(m Mapping) bool { return m.Peer.IsValid() && !within(peers, m.Peer) }), kinds)
+}
+
+func decision(list []Mapping, kinds []nat.Kind) (side string, ok bool) {
+	for _, m := range list {
 		if m.Change == Decided && slices.ContainsFunc(kinds, func(k nat.Kind) bool { return m.Decision == k.String() }) {
 			return sideOf(m.Box), true
 		}

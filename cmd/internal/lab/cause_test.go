@@ -40,6 +40,10 @@ func TestTrueCauseFollowsFromWhatTheLabSaw(t *testing.T) {
 	decided := func(box string, kind nat.Kind) Mapping {
 		return Mapping{Box: box, Change: Decided, Decision: kind.String(), Protocol: "tcp"}
 	}
+	towards := func(peer string, m Mapping) Mapping {
+		m.Peer = netip.MustParseAddrPort(peer)
+		return m
+	}
 	mapped := func(inside, outside string) Mapping {
 		return Mapping{Box: "nat-a", Change: Created, Protocol: "tcp", Inside: netip.MustParseAddrPort(inside), Outside: netip.MustParseAddrPort(outside)}
 	}
@@ -65,6 +69,7 @@ func TestTrueCauseFollowsFromWhatTheLabSaw(t *testing.T) {
 		{"both guessed wrong", usual, []sent{a, {'b', 3, 4, "syn", 0}}, nil, trueCause{"port-mispredicted", ""}, true},
 		{"a guess comes true a round too late", usual, []sent{a, {'b', 3, 1, "syn", 0}, {'a', 1, 2, "rst", 20}, {'a', 1, 3, "syn", 750}}, nil, trueCause{"port-mispredicted", "b"}, true},
 		{"a refused crossing", usual, []sent{a, b}, []Mapping{decided("nat-b-2", nat.CrossingDropped)}, trueCause{"simultaneous-open-blocked", "b"}, true},
+		{"a crossing that the coordinator tried", usual, []sent{a, b}, []Mapping{towards("192.0.2.10:4000", decided("nat-b", nat.CrossingDropped)), decided("nat-a", nat.Filtered)}, trueCause{"nat-filtered", "a"}, true},
 		{"a reset", usual, []sent{a, {'b', 2, 1, "rst", 20}, b}, nil, trueCause{"nat-reset", "b"}, true},
 		{"a reset after an answer", usual, []sent{a, b, {'a', 1, 2, "syn-ack", 20}, {'b', 2, 1, "rst", 40}}, nil, trueCause{}, false},
 		{"a side that had given up", usual, []sent{a, b, {'b', 2, 1, "rst", 400}}, nil, trueCause{}, false},

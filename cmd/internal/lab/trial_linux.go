@@ -202,7 +202,7 @@ func readMeet(p *process) (doc meetDocument, err error) {
 
 // addTruth adds what the lab saw to what the clients said.
 func (t *trial) addTruth(r *Trial) error {
-	truth := truth{sightings: t.watch.sightings(), outside: true}
+	truth := truth{sightings: t.watch.sightings(), outside: true, edges: edgesOf(t.network.Scenario)}
 	if len(truth.sightings) == 0 && !t.config.overUDP() {
 		truth = truth.withClients(t)
 	}

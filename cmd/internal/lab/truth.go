@@ -176,6 +176,7 @@ type truth struct {
 	sightings []sighting
 	outside   bool      // the addresses in them are those on the internet
 	mappings  []Mapping // of all boxes
+	edges     edges     // what is decided about others' packets, such as the coordinator's, matters not
 }
 
 // firstSYN is a side's first opening packet to the other.

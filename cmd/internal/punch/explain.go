@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"tcppunch/captures"
+	"tcppunch/cmd/internal/rendezvous"
 	"tcppunch/timing"
 )
 
 // explain fills in what the launch and its capture showed, and returns the
 // nominated connection, or the cause why there is none.
 func (m *meeting) explain(p plan, runners []*runner, won *nominated) (net.Conn, error) {
+	m.noteIncoming()
 	if won != nil && !slices.Contains(runners, won.runner) {
 		runners = append([]*runner{won.runner}, runners...) // it was accepted
 	}
@@ -207,6 +209,8 @@ func (m *meeting) cause(p plan, runners []*runner) (Cause, string) {
 		return NATICMP, "an ICMP error ended the attempt: " + m.rejection(p)
 	case m.hard():
 		return PortMispredicted, fmt.Sprintf("no SYN was answered, and a NAT on the way gives each destination another port: the aimed port %d was a guess", m.report.Remote.Port())
+	case p.strategy != rendezvous.Reverse && m.deniers() != "":
+		return SimultaneousOpenBlocked, fmt.Sprintf("no SYN was answered, and %s refused the SYN of a crossing when the coordinator tried it", m.deniers())
 	}
 	return NATFiltered, fmt.Sprintf("no SYN was answered within %s: a NAT or firewall between the peers dropped them", m.cfg.Timeout)
 }
@@ -226,6 +230,30 @@ func (m *meeting) blocked(p plan) bool {
 		refused++
 	}
 	return refused > enoughResets
+}
+
+// deniers are the NATs that were seen to refuse the SYN of a crossing; none
+// where one of the two lets it in. One denier alone does no harm: its own SYN
+// opens the other NAT, and the answer is a SYN-ACK.
+func (m *meeting) deniers() string {
+	own, peer := lets(m.report.NAT), lets(m.report.PeerNAT)
+	switch {
+	case own != nil && *own, peer != nil && *peer, own == nil && peer == nil:
+		return ""
+	case own == nil:
+		return "the peer's NAT"
+	case peer == nil:
+		return "the NAT of this side"
+	}
+	return "the NATs of both sides"
+}
+
+// lets says whether a NAT lets the SYN of a crossing in; nil: unknown.
+func lets(n *NAT) *bool {
+	if n == nil {
+		return nil
+	}
+	return n.SimultaneousOpen
 }
 
 const (

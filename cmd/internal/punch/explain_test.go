@@ -12,6 +12,7 @@ import (
 	"tcppunch/captures"
 	"tcppunch/predict"
 	"tcppunch/predict/nat"
+	"tcppunch/predict/probe"
 )
 
 func TestCauseFollowsFromWhatThisPeerSaw(t *testing.T) {
@@ -25,6 +26,8 @@ func TestCauseFollowsFromWhatThisPeerSaw(t *testing.T) {
 	refusedAfter := func(d time.Duration) Attempt { return Attempt{Round: 1, Called: d, Ended: 2 * d, Outcome: WasRefused} }
 	steady := &NAT{Behavior: predict.Behavior{Mapping: nat.EndpointIndependent}}
 	hard := &NAT{Behavior: predict.Behavior{Mapping: nat.PerConnection}}
+	denier := &NAT{Behavior: steady.Behavior, Inbound: probe.Inbound{SimultaneousOpen: pointer(false)}}
+	admitting := &NAT{Behavior: steady.Behavior, Inbound: probe.Inbound{SimultaneousOpen: pointer(true)}}
 	bound := pointer(40 * time.Millisecond)
 	remote := pointer(netip.MustParseAddrPort("203.0.113.1:5000"))
 	tests := []struct {
@@ -38,6 +41,9 @@ func TestCauseFollowsFromWhatThisPeerSaw(t *testing.T) {
 		{"reset until the budget was spent", Report{Attempts: attempts(WasRefused), SkewBound: bound}, runner{failure: errBudget}, BudgetSpent},
 		{"reset after a late launch", Report{Attempts: attempts(WasRefused), SkewBound: bound, LaunchError: pointer(time.Second)}, runner{}, LaunchedLate},
 		{"silence behind steady NATs", Report{Attempts: attempts(Unanswered), NAT: steady, PeerNAT: steady}, runner{}, NATFiltered},
+		{"silence, and both NATs refuse a crossing", Report{Attempts: attempts(Unanswered), NAT: denier, PeerNAT: denier}, runner{}, SimultaneousOpenBlocked},
+		{"silence, and one NAT refuses a crossing, of the other one nothing is known", Report{Attempts: attempts(Unanswered), NAT: steady, PeerNAT: denier}, runner{}, SimultaneousOpenBlocked},
+		{"silence, and one NAT lets a crossing in", Report{Attempts: attempts(Unanswered), NAT: denier, PeerNAT: admitting}, runner{}, NATFiltered},
 		{"silence behind the peer's hard NAT", Report{Attempts: attempts(Unanswered), NAT: steady, PeerNAT: hard, Remote: remote}, runner{}, PortMispredicted},
 		{"resets that no early SYN explains", Report{SkewBound: bound, SkewUncertainty: pointer(5 * time.Millisecond),
 			Attempts: []Attempt{refusedAfter(40 * time.Millisecond), refusedAfter(40 * time.Millisecond), refusedAfter(41 * time.Millisecond)}}, runner{failure: errBudget}, SimultaneousOpenBlocked},

@@ -22,13 +22,12 @@ const observeTimeout = 4 * time.Second
 func (m *meeting) gather(ctx context.Context) ([]rendezvous.Candidate, error) {
 	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
-	servers := m.stunServers(ctx)
 	if m.overUDP() {
-		return m.gatherUDP(ctx, servers)
+		return m.gatherUDP(ctx, m.servers)
 	}
 	var list []rendezvous.Candidate
 	var problems []error
-	for _, family := range [][]netip.AddrPort{only(servers, netip.Addr.Is6), only(servers, netip.Addr.Is4)} {
+	for _, family := range [][]netip.AddrPort{only(m.servers, netip.Addr.Is6), only(m.servers, netip.Addr.Is4)} {
 		if len(family) == 0 {
 			continue
 		}
@@ -49,13 +48,15 @@ func only(list []netip.AddrPort, family func(netip.Addr) bool) []netip.AddrPort 
 	return slices.DeleteFunc(slices.Clone(list), func(a netip.AddrPort) bool { return !family(a.Addr()) })
 }
 
-// stunServers are those that the coordinator named.
-func (m *meeting) stunServers(ctx context.Context) []netip.AddrPort {
-	list, lost := m.client.Servers(ctx, m.welcome)
+// findServers resolves the STUN servers that the coordinator named.
+func (m *meeting) findServers(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
+	var lost []string
+	m.servers, lost = m.client.Servers(ctx, m.welcome)
 	for _, server := range lost {
 		m.trace(Predict, "the STUN server %s cannot be found", server)
 	}
-	return list
 }
 
 // explore asks the STUN servers of one family from the port of the punch and
@@ -186,6 +187,9 @@ func (m *meeting) peerNAT(theirs rendezvous.Offer) {
 	for _, c := range theirs.Candidates {
 		if c.Behavior != nil && (m.report.PeerNAT == nil || c.Addr.Addr().Is4()) {
 			m.report.PeerNAT = &NAT{Behavior: *c.Behavior, Observations: []predict.Observation{}}
+			if c.Inbound != nil {
+				m.report.PeerNAT.Inbound = *c.Inbound
+			}
 		}
 	}
 }

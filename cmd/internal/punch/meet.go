@@ -51,13 +51,16 @@ type meeting struct {
 	welcome  rendezvous.Welcome
 	presence rendezvous.Presence
 	opening  *rendezvous.Opening // of this host's crafted SYN; nil where it may not craft or need not
+	met      timing.Instant      // when the presence was known here
 
-	anchors   [2]Socket    // keep the port of the punch and the spare one ours
-	fresh     []Socket     // and those of further probes
-	held      []probe.Held // STUN connections, which keep the mappings alive
-	soundings []*sounding  // of each address family
-	stands    atomic.Bool  // TCP stands on one of the sockets
-	datagram  *net.UDPConn // the socket of a meeting over UDP; nil over TCP
+	anchors   [2]Socket        // keep the port of the punch and the spare one ours
+	fresh     []Socket         // and those of further probes
+	held      []probe.Held     // STUN connections, which keep the mappings alive
+	soundings []*sounding      // of each address family
+	servers   []netip.AddrPort // STUN servers that the coordinator named
+	incoming  *incoming        // the tests by dial-back; nil where there are none
+	stands    atomic.Bool      // TCP stands on one of the sockets
+	datagram  *net.UDPConn     // the socket of a meeting over UDP; nil over TCP
 	capture   *Capture
 	shown     *captures.Handshake
 }
@@ -74,6 +77,10 @@ func Meet(ctx context.Context, cfg Config) (Result, error) {
 // conclude makes a report of a failed meeting, and keeps errors for what could
 // not be carried out.
 func (m *meeting) conclude(conn net.Conn, err error) (Result, error) {
+	if m.incoming != nil {
+		m.noteIncoming()
+		m.report.SYNsProbing += m.incoming.SYNs()
+	}
 	var no *failed
 	switch {
 	case errors.As(err, &no):
@@ -113,6 +120,9 @@ func (m *meeting) run(ctx context.Context) (net.Conn, error) {
 }
 
 func (m *meeting) close() {
+	if m.incoming != nil {
+		m.incoming.Close()
+	}
 	if m.client != nil {
 		m.client.Close()
 	}
@@ -148,8 +158,12 @@ func (m *meeting) connect(ctx context.Context) (err error) {
 	if err := m.wantsToCraft(); err != nil {
 		return err
 	}
-	m.welcome, err = m.client.Register(ctx, m.cfg.Name)
-	return err
+	if m.welcome, err = m.client.Register(ctx, m.cfg.Name); err != nil {
+		return err
+	}
+	m.findServers(ctx)
+	m.testIncoming(ctx)
+	return nil
 }
 
 // await waits until the peer is there and wants this one.
@@ -165,6 +179,7 @@ func (m *meeting) await(ctx context.Context) error {
 		return m.coordinatorFailed(err)
 	}
 	m.presence, m.report.PeerKey = presence, presence.Key
+	m.met = timing.Now()
 	m.trace(Agree, "%s is here with the key %s", presence.Peer, presence.Key.Short())
 	return nil
 }
@@ -211,10 +226,12 @@ func (m *meeting) prepare(ctx context.Context) (rendezvous.Offer, error) {
 	if err != nil {
 		return rendezvous.Offer{}, err
 	}
+	m.hush(ctx)
 	candidates, err := m.gather(ctx)
 	if err != nil {
 		return rendezvous.Offer{}, err
 	}
+	m.tellIncoming(candidates)
 	return rendezvous.Offer{
 		Version: rendezvous.OfferVersion, Wish: m.cfg.Wish, Candidates: candidates,
 		Sources: sources, Budget: m.cfg.Budget, MinTTL: m.cfg.MinTTL, Transport: m.cfg.Transport, Forecast: m.mayForecast(),

@@ -15,6 +15,7 @@ func (v *volleys) explain(won *nominated) (net.Conn, error) {
 	if won != nil && !slices.Contains(runners, won.runner) {
 		runners = append([]*runner{won.runner}, runners...) // it was accepted
 	}
+	v.noteIncoming()
 	if len(runners) > 0 {
 		v.shown = v.judge(runners, won)
 		v.measureLaunch(v.plan, runners)

@@ -7,6 +7,7 @@ import (
 	"tcppunch/captures"
 	"tcppunch/cmd/internal/rendezvous"
 	"tcppunch/predict"
+	"tcppunch/predict/probe"
 	"tcppunch/timing"
 )
 
@@ -89,6 +90,8 @@ type Report struct {
 // NAT is what is known of the NAT in front of one peer.
 type NAT struct {
 	predict.Behavior
+	probe.Inbound
+	Unknown      []probe.Unknown       `json:"unknown,omitempty"` // why what takes a dial-back is null; nil of the peer's
 	Observations []predict.Observation `json:"observations"`
 }
 

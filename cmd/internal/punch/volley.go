@@ -114,7 +114,10 @@ func (v *volleys) next(ctx context.Context, round int) (rendezvous.Volley, error
 		return rendezvous.Volley{}, &failed{AuthFailed, fmt.Sprintf("the forecast of %s is not valid: %v", v.cfg.Peer, err)}
 	}
 	v.attested = answer.Attested
-	v.report.PeerNAT = &NAT{Behavior: theirs.Behavior, Observations: []predict.Observation{}}
+	if v.report.PeerNAT == nil {
+		v.report.PeerNAT = &NAT{Observations: []predict.Observation{}}
+	}
+	v.report.PeerNAT.Behavior = theirs.Behavior
 	return v.schedule.VolleyRound(own, rendezvous.Forecasts{Own: mine, Peer: theirs, At: answer.At}, v.left), nil
 }
 
@@ -150,6 +153,7 @@ func (v *volleys) forecast(ctx context.Context, round int) rendezvous.Forecast {
 		v.refresh(ctx, s, v.schedule.Delay)
 		newest = s.seen[len(s.seen)-1]
 		f.Behavior, f.Outside = predict.Classify(s.undisturbed()), newest.Reflexive
+		f.Behavior.Filtering = local.Behavior.Filtering
 		v.delta = f.Behavior.Ports.Parameters.Delta
 		v.report.NAT = &NAT{Behavior: f.Behavior, Observations: slices.Clone(s.seen)}
 		v.trace(Predict, "%s appears as %s now", newest.Local, newest.Reflexive)

@@ -181,7 +181,15 @@ func (c *Coordinator) admit(s *session) error {
 func (c *Coordinator) welcome(s *session) {
 	s.token = newToken()
 	c.token[s.token] = s
-	s.push(message{Welcome: &Welcome{Observed: s.observed, Token: s.token, STUN: c.cfg.STUN, NTP: c.cfg.NTP, Features: []string{FeatureForecast}}})
+	s.push(message{Welcome: &Welcome{Observed: s.observed, Token: s.token, STUN: c.cfg.STUN, NTP: c.cfg.NTP, Features: c.features()}})
+}
+
+func (c *Coordinator) features() []string {
+	list := []string{FeatureForecast}
+	if c.cfg.DialBack != nil {
+		list = append(list, FeatureDialBack)
+	}
+	return list
 }
 
 func (c *Coordinator) expire(now time.Time) {

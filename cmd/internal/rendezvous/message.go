@@ -37,7 +37,7 @@ type Welcome struct {
 	Token    string         `json:"token"`    // USERNAME of the peer's STUN requests: ties an observation to the peer
 	STUN     []string       `json:"stun"`     // HOST:PORT of the STUN servers; an empty host is the coordinator's own
 	NTP      []string       `json:"ntp"`      // NTP servers that both peers should ask
-	Features []string       `json:"features"` // what this coordinator does beyond the first version: FeatureForecast
+	Features []string       `json:"features"` // what this coordinator does beyond the first version: FeatureForecast, FeatureDialBack
 }
 
 // timeExchange carries the four timestamps of RFC 5905 over the coordinator's
@@ -75,8 +75,11 @@ type Agreed struct {
 	At       time.Time        `json:"at"`       // coordinator's clock when it held both offers; the same for both peers
 }
 
-// FeatureForecast is the word in Welcome.Features for the exchange of forecasts.
-const FeatureForecast = "forecast"
+// The words in Welcome.Features.
+const (
+	FeatureForecast = "forecast"  // the exchange of forecasts
+	FeatureDialBack = "dial-back" // probes
+)
 
 // Foretold carries the other peer's forecast of one round.
 type Foretold struct {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tcppunch/predict"
+	"tcppunch/predict/probe"
 )
 
 // OfferVersion is the version of the offer's format and of the schedule's
@@ -32,6 +33,7 @@ type Candidate struct {
 	Addr     netip.AddrPort    `json:"addr"`
 	Spare    bool              `json:"spare,omitempty"`    // of a second local port, for the round after the first
 	Behavior *predict.Behavior `json:"behavior,omitempty"` // of the NAT in front; nil for host candidates
+	Inbound  *probe.Inbound    `json:"inbound,omitempty"`  // how it treats SYNs from outside; nil where that was not measured
 }
 
 // Wish is when a peer wants to meet: at an absolute time, or After both are

@@ -67,8 +67,8 @@ func (s *Schedule) foresee(pairs []Pair) {
 		case !exchange:
 			best = max(best, predict.Hit(*p.Local.Behavior, *p.Remote.Behavior, 2)) // one SYN each, at the observed port
 		default:
-			plan := predict.NewPlan(candidateParty(p.Local), candidateParty(p.Remote), s.Budget)
-			if plan.Method == predict.Direct {
+			plan, known := s.plan(p)
+			if known {
 				s.Volleys = false
 			}
 			if plan.Probability > best {
@@ -83,6 +83,18 @@ func (s *Schedule) foresee(pairs []Pair) {
 			best = 1 - (1-best)*(1-knockHits)
 		}
 	}
+}
+
+// plan is that of a pair as far as the offers tell, and whether both ports are
+// known: then each side sends its SYN, whatever the filters.
+func (s *Schedule) plan(p Pair) (plan predict.Plan, known bool) {
+	a, b := candidateParty(p.Local), candidateParty(p.Remote)
+	strictA, strictB := a, b
+	strictA.Behavior.Filtering, strictB.Behavior.Filtering = nat.FilteringUnknown, nat.FilteringUnknown
+	if plan = predict.NewPlan(strictA, strictB, s.Budget); plan.Method == predict.Direct {
+		return plan, true
+	}
+	return predict.NewPlan(a, b, s.Budget), false
 }
 
 func candidateParty(c Candidate) predict.Party {

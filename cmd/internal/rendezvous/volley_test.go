@@ -21,6 +21,7 @@ var (
 	drawn = predict.Behavior{Mapping: nat.AddressAndPortDependent, Ports: predict.Ports{
 		Model: nat.Random, Parameters: predict.Parameters{Low: 1024, High: 65535, Widths: []predict.Width{{Ports: 64512, Weight: 1}}},
 		Posterior: []predict.Model{{Model: nat.Random, Probability: 1}}, Seen: []uint16{2000, 60000, 30000}}}
+	closed     = predict.Behavior{Mapping: nat.EndpointIndependent, Filtering: nat.FilterAddressAndPortDependent, Ports: steady.Ports}
 	unfiltered = predict.Behavior{Mapping: nat.EndpointIndependent, Filtering: nat.FilterEndpointIndependent, Ports: steady.Ports}
 )
 
@@ -51,6 +52,8 @@ func TestBothPeersComputeTheSameVolleys(t *testing.T) {
 		{"known and banded", steady, banded, 64, true, true, predict.Birthday, .9},
 		{"banded and banded", banded, banded, 500, true, false, predict.OnePoint, .9},
 		{"open and drawn", unfiltered, drawn, 16, true, false, predict.Listen, 1},
+		{"open and known", unfiltered, steady, 100, false, false, "", 1}, // their SYNs cross, whatever the filter
+		{"closed and banded", closed, banded, 64, true, false, predict.Birthday, .9},
 		{"known and drawn", steady, drawn, 16, true, true, predict.Birthday, 0},
 	} {
 		a, b := side("aaaa", "198.51.100.1:4000", test.a, 2*test.budget), side("bbbb", "203.0.113.1:5000", test.b, test.budget)
