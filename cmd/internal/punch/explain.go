@@ -46,10 +46,18 @@ func (m *meeting) established(p plan, won *nominated) net.Conn {
 	r.Local, r.Remote = &local, &remote
 	r.EstablishedAfter = pointer(won.runner.stood.Sub(p.at))
 	r.AuthenticatedAfter = pointer(won.at.Sub(p.at))
-	r.Explanation = fmt.Sprintf("connected %s after the instant with %d SYNs, authenticated after %s",
-		r.EstablishedAfter.Round(10*time.Microsecond), r.SYNsOnWire, r.AuthenticatedAfter.Round(10*time.Microsecond))
+	r.Explanation = fmt.Sprintf("connected %s after the instant with %s, authenticated after %s",
+		r.EstablishedAfter.Round(10*time.Microsecond), syns(r.SYNsOnWire), r.AuthenticatedAfter.Round(10*time.Microsecond))
 	m.trace(Explain, "%s", r.Explanation)
 	return won.conn
+}
+
+// syns counts SYNs in words.
+func syns(n int) string {
+	if n == 1 {
+		return "1 SYN"
+	}
+	return fmt.Sprintf("%d SYNs", n)
 }
 
 // mostSingles is how many rounds of single SYNs there can be.
@@ -196,15 +204,15 @@ func (m *meeting) cause(p plan, runners []*runner) (Cause, string) {
 	late := m.report.LaunchError != nil && *m.report.LaunchError > tooLate
 	switch {
 	case ended[WasRefused] > 0 && m.report.SkewBound == nil:
-		return ClockTooPoor, fmt.Sprintf("the peer's side answered %d SYNs with a reset, as it does before its own SYN has left; the clocks of the peers were not compared, so the SYNs may have missed each other by any time", ended[WasRefused])
+		return ClockTooPoor, fmt.Sprintf("the peer's side answered %s with a reset, as it does before its own SYN has left; the clocks of the peers were not compared, so the SYNs may have missed each other by any time", syns(ended[WasRefused]))
 	case late && ended[Stood] == 0:
 		return LaunchedLate, fmt.Sprintf("this host's first SYN left %s after the instant", m.report.LaunchError.Round(time.Microsecond))
 	case m.blocked(p):
-		return SimultaneousOpenBlocked, fmt.Sprintf("every one of %d SYNs was answered with a reset, although the peers' instants lie closer together than a SYN takes: a NAT or firewall refuses the SYN of a simultaneous open", ended[WasRefused])
+		return SimultaneousOpenBlocked, fmt.Sprintf("resets answered %s, although the peers' instants lie closer together than a SYN takes: a NAT or firewall refuses the SYN of a simultaneous open", syns(ended[WasRefused]))
 	case ended[WasRefused] > 0 && m.spent(runners):
-		return BudgetSpent, fmt.Sprintf("%d SYNs were answered with a reset, and the budget allows no more", ended[WasRefused])
+		return BudgetSpent, fmt.Sprintf("resets answered %s, and the budget allows no more", syns(ended[WasRefused]))
 	case ended[WasRefused] > 0:
-		return NATReset, fmt.Sprintf("the peer's NAT or firewall answered %d SYNs with a reset: they arrived before the peer's own SYN had left", ended[WasRefused])
+		return NATReset, fmt.Sprintf("the peer's NAT or firewall answered %s with a reset, before the peer's own SYN had left", syns(ended[WasRefused]))
 	case m.rejection(p) != "":
 		return NATICMP, "an ICMP error ended the attempt: " + m.rejection(p)
 	case m.hard():

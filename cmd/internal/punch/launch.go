@@ -117,7 +117,7 @@ func (m *meeting) firstAndRace(ctx context.Context, p plan, runners []*runner, l
 		return nil, err
 	}
 	at := p.at.Add(m.cfg.Late)
-	m.trace(Launch, "%d sockets ready, %s to the instant", len(runners), at.Sub(timing.Now()).Round(time.Millisecond))
+	m.trace(Launch, "%s ready, %s to the instant", syns(len(runners)), at.Sub(timing.Now()).Round(time.Millisecond))
 	pad := m.cfg.Network.Launchpad(launchLead)
 	m.report.LaunchStep = pointer(pad.Step())
 	first := slices.DeleteFunc(slices.Clone(runners), func(r *runner) bool { return r.round != 1 })

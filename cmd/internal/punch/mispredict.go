@@ -3,7 +3,6 @@ package punch
 import (
 	"fmt"
 	"net"
-	"slices"
 
 	"tcppunch/cmd/internal/rendezvous"
 )
@@ -11,14 +10,10 @@ import (
 // explain fills in what the rounds and their captures showed, and returns the
 // nominated connection, or the cause why there is none.
 func (v *volleys) explain(won *nominated) (net.Conn, error) {
-	runners := v.runners
-	if won != nil && !slices.Contains(runners, won.runner) {
-		runners = append([]*runner{won.runner}, runners...) // it was accepted
-	}
 	v.noteIncoming()
-	if len(runners) > 0 {
-		v.shown = v.judge(runners, won)
-		v.measureLaunch(v.plan, runners)
+	if len(v.runners) > 0 {
+		v.shown = v.judge(v.runners, won)
+		v.measureLaunch(v.plan, v.runners)
 	}
 	if won == nil {
 		cause, text := v.cause()
@@ -38,7 +33,7 @@ func (v *volleys) cause() (Cause, string) {
 	case v.icmp() != "":
 		return NATICMP, "an ICMP error ended the attempt: " + v.icmp()
 	case v.schedule.Short() && v.outcomes()[WasRefused] > 0:
-		return NATReset, fmt.Sprintf("the peer's NAT or firewall answered %d SYNs with a reset, and the path is so short that they may have come too early; %s", v.outcomes()[WasRefused], v.missed())
+		return NATReset, fmt.Sprintf("the peer's NAT or firewall answered %s with a reset, and the path is so short that they may have come too early; %s", syns(v.outcomes()[WasRefused]), v.missed())
 	case v.left < 2:
 		return PortMispredicted, fmt.Sprintf("%s, and the budget of %d allows no more", v.missed(), v.schedule.Budget)
 	}
@@ -72,9 +67,9 @@ func (v *volleys) missed() string {
 	if len(v.aimed.Ports) == 0 {
 		return "the peer's SYNs did not arrive here"
 	}
-	text := fmt.Sprintf("%d SYNs, the last of them to port %d", sent, low)
+	text := fmt.Sprintf("%s, the last to port %d", syns(sent), low)
 	if low != high {
-		text = fmt.Sprintf("%d SYNs, the last of them to %d ports from %d to %d", sent, len(v.aimed.Ports), low, high)
+		text = fmt.Sprintf("%d SYNs, the last to %d ports from %d to %d", sent, len(v.aimed.Ports), low, high)
 	}
 	return text + fmt.Sprintf(" with a probability of %.2g, met none of the peer's", *v.report.Probability)
 }

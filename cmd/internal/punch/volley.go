@@ -333,6 +333,8 @@ func (v *volleys) shoot(ctx context.Context, volley rendezvous.Volley, runners [
 	if closing := pad.Close(); closing != nil {
 		v.trace(Launch, "the thread was not given back as it was: %v", closing)
 	}
-	first := <-won
-	return first, err
+	if first := <-won; first != nil {
+		return first, nil // whatever failed beside it
+	}
+	return nil, err
 }
