@@ -112,14 +112,14 @@ func (s *shard) open(l *look) uint32 {
 	return n
 }
 
-// sweep ends what is idle. It runs whenever half as many have been added to the
+// sweep ends what is idle. It runs whenever a quarter has been added to the
 // openings since, so that its cost for each is small and bounded.
 func (s *shard) sweep() {
 	s.finishWhere(func(o *opening) bool { return o.isIdle(s.now) })
 	if s.table.used >= maxOpenings {
 		s.relieve()
 	}
-	s.sweepAt = min(s.table.used+s.table.used/2, maxOpenings)
+	s.sweepAt = min(s.table.used+s.table.used/4, maxOpenings)
 }
 
 // relieve judges the openings that were silent for longer than the mean before
