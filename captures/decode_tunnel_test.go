@@ -53,26 +53,32 @@ func bytesOf(t testing.TB, text string) []byte {
 	return b
 }
 
-// tunnelled puts a SYN-ACK behind each header and sets the outer lengths.
+// tunnelled puts a SYN-ACK behind each header.
 func tunnelled(t testing.TB) map[string][]byte {
 	t.Helper()
 	_, inner := frame(t, "A syn-ack 100 901 ttl=61", LinkRaw)
 	frames := map[string][]byte{}
 	for name, head := range tunnels {
-		data := append(bytesOf(t, head), inner...)
-		if data[12] == 0x08 {
-			binary.BigEndian.PutUint16(data[16:], uint16(len(data)-14))
-		}
-		at := 14
-		if data[12] == 0x08 {
-			at += 20
-		}
-		if data[12] == 0x86 || data[12] == 0x08 && data[23] == 41 {
-			binary.BigEndian.PutUint16(data[at+4:], uint16(len(data)-at-40))
-		}
-		frames[name] = data
+		frames[name] = tunnel(t, head, inner)
 	}
 	return frames
+}
+
+// tunnel puts a packet behind headers and sets their lengths.
+func tunnel(t testing.TB, head string, inner []byte) []byte {
+	t.Helper()
+	data := append(bytesOf(t, head), inner...)
+	if data[12] == 0x08 {
+		binary.BigEndian.PutUint16(data[16:], uint16(len(data)-14))
+	}
+	at := 14
+	if data[12] == 0x08 {
+		at += 20
+	}
+	if data[12] == 0x86 || data[12] == 0x08 && data[23] == 41 {
+		binary.BigEndian.PutUint16(data[at+4:], uint16(len(data)-at-40))
+	}
+	return data
 }
 
 func TestATunnelledSegmentIsTheInnerOne(t *testing.T) {
