@@ -3,6 +3,8 @@ package lab
 import (
 	"encoding/json"
 	"testing"
+
+	"tcppunch/rawsock/netlab/netlabtest"
 )
 
 // TestStrategiesConnectWhereTheyShould: each where nothing but itself, or
@@ -52,4 +54,22 @@ func strategiesOf(t testing.TB, d Document) string {
 		return ""
 	}
 	return report.Rounds[0].Strategy
+}
+
+// TestAutoCraftsSoonWhereBothNATsAreKnownToRefuse: the coordinator has tried a
+// crossing with either, so nobody waits until the kernel repeats a SYN, and each
+// side sends four: one for every round, and one in earnest.
+func TestAutoCraftsSoonWhereBothNATsAreKnownToRefuse(t *testing.T) {
+	netlabtest.Require(t)
+	t.Parallel()
+	denied := profile(t, "dual-open-denied")
+	documents, err := meetings(t.Context(), denied, denied, "auto", t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range documents {
+		if syns, _ := d["syns_on_wire"].(float64); d["established"] != true || syns > 4 {
+			t.Errorf("connected %v with %v SYNs, want a connection with at most 4; %v", d["established"], syns, d["explanation"])
+		}
+	}
 }

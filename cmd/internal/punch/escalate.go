@@ -10,7 +10,11 @@ import (
 
 // craftedPatience is how long a low-ttl round waits for an answer before it goes
 // on with a crafted one: until the kernel has repeated its SYN after a second.
-const craftedPatience = 1200 * time.Millisecond
+// Where both NATs are known to refuse what the round is waiting for it is shorter.
+const (
+	craftedPatience = 1200 * time.Millisecond
+	deniedPatience  = 20 * time.Millisecond
+)
 
 // mayCraft: nobody has chosen a strategy, and both sides may craft and know the
 // other's number.
@@ -20,7 +24,11 @@ func (m *meeting) mayCraft(p plan) bool {
 
 // craftedAt is when the third round begins.
 func (p plan) craftedAt() timing.Instant {
-	return p.lowTTLAt().Add(p.lowTTLGap() + craftedPatience + 2*p.delay)
+	patience := craftedPatience
+	if p.denied {
+		patience = deniedPatience
+	}
+	return p.lowTTLAt().Add(p.lowTTLGap() + patience + 2*p.delay)
 }
 
 // retryThenCraft retries the low-ttl round, and where that comes to nothing goes

@@ -23,6 +23,7 @@ type plan struct {
 	strategy    rendezvous.Strategy // of the first round
 	listens     bool                // in Reverse: the other side connects
 	attested    []netip.AddrPort    // where the coordinator has seen the peer
+	denied      bool                // both NATs refuse the SYN of a crossing
 	peerOpening *rendezvous.Opening // of the peer's crafted SYN; nil: it may not craft
 
 	sweeps bool          // this side varies the phase of its retries, the other keeps to the instants

@@ -418,7 +418,7 @@ func (m *meeting) planAt(s rendezvous.Schedule, at time.Time, pairs []rendezvous
 		at:     m.cfg.Clock.Instant(at.Add(-s.Offset(own))),
 		pairs:  pairs,
 		client: s.Client == own, peerKey: m.presence.Key, minTTL: s.MinTTL,
-		strategy: s.Strategy, listens: s.Listens(own), peerOpening: s.PeerOpening(own),
+		strategy: s.Strategy, listens: s.Listens(own), peerOpening: s.PeerOpening(own), denied: s.Denied(),
 		sweeps: s.Client == own, bound: orZero(s.Bound), likely: orZero(s.Uncertain), delay: s.Delay,
 	}
 }

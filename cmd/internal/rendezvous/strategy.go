@@ -89,6 +89,15 @@ func (s *Schedule) mayCraft() bool {
 	return s.low.Offer.Opening != nil && s.high.Offer.Opening != nil
 }
 
+// Denied says that both sides' NATs were seen to refuse the SYN of a crossing.
+func (s Schedule) Denied() bool { return denies(s.low.Offer) && denies(s.high.Offer) }
+
+func denies(o Offer) bool {
+	return slices.ContainsFunc(o.Candidates, func(c Candidate) bool {
+		return c.Inbound != nil && c.Inbound.SimultaneousOpen != nil && !*c.Inbound.SimultaneousOpen
+	})
+}
+
 // PeerOpening is what the SYN of the other party says; nil where that may not
 // craft.
 func (s Schedule) PeerOpening(key KeyID) *Opening {
