@@ -2,7 +2,6 @@ package predict
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -116,49 +115,6 @@ func cell(a, b []trial, budget int, c *calibration) result {
 	return r
 }
 
-// calibration compares predicted probabilities with what happened.
-type calibration struct {
-	n, hits [20]float64
-	sums    [20]float64
-	loss    float64
-}
-
-func (c *calibration) add(p float64, hit bool) {
-	bin := min(int(p*20), 19)
-	c.n[bin]++
-	c.sums[bin] += p
-	q := 1 - p
-	if hit {
-		c.hits[bin]++
-		q = p
-	}
-	c.loss -= math.Log(max(q, 1e-6))
-}
-
-// error is the expected calibration error: the mean distance of the bins'
-// predicted and observed rates.
-func (c *calibration) error() float64 {
-	distance, n := 0.0, 0.0
-	for i := range c.n {
-		distance += math.Abs(c.sums[i] - c.hits[i])
-		n += c.n[i]
-	}
-	return distance / n
-}
-
-// chance is the calibration error that perfect predictions would have about.
-func (c *calibration) chance() float64 {
-	deviation, n := 0.0, 0.0
-	for i := range c.n {
-		if c.n[i] > 0 {
-			p := c.sums[i] / c.n[i]
-			deviation += math.Sqrt(c.n[i] * p * (1 - p))
-			n += c.n[i]
-		}
-	}
-	return deviation / n
-}
-
 func counted(name string, churn, batch float64) cellSide {
 	return cellSide{name: name, config: []nat.Config{{Ports: nat.Sequential, Churn: churn, ChurnBatch: batch}}}
 }
@@ -247,11 +203,5 @@ func TestPlansReachTheOptimum(t *testing.T) {
 	if e, chance := c.error(), c.chance(); e > 0.03+2*chance {
 		t.Errorf("expected calibration error: got %.4f, want at most 0.03, and %.4f for chance", e, 2*chance)
 	}
-	total := sum(c.n[:])
-	t.Logf("calibration error %.4f, log loss %.4f, %.0f plans", c.error(), c.loss/total, total)
-	for i := range c.n {
-		if c.n[i] > 0 {
-			t.Logf("| %.2f–%.2f | %.0f | %.4f | %.4f |", float64(i)/20, float64(i+1)/20, c.n[i], c.sums[i]/c.n[i], c.hits[i]/c.n[i])
-		}
-	}
+	c.report(t)
 }

@@ -1,8 +1,10 @@
 package predict
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -13,6 +15,11 @@ import (
 // seeded logs its seed, so that a failure can be repeated.
 func seeded(t testing.TB) *rand.Rand {
 	seed := rand.Uint64()
+	if text := os.Getenv("TCPPUNCH_SEED"); text != "" {
+		if _, err := fmt.Sscan(text, &seed); err != nil {
+			t.Fatalf("TCPPUNCH_SEED: %v", err)
+		}
+	}
 	t.Logf("seed %d", seed)
 	return rand.New(rand.NewPCG(seed, 0))
 }
