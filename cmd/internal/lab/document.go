@@ -149,7 +149,7 @@ func Summarize(trials []Trial) Summary {
 				said = *t.Cause
 			}
 			addTo(s.Confusion, *t.TrueCause, said, 1)
-			if sameCause(*t.TrueCause, said) {
+			if *t.TrueCause == said {
 				correct++
 			}
 		}

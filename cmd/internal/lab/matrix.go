@@ -184,7 +184,7 @@ func (s *MatrixSummary) diagnose() {
 		right, all := 0, 0
 		for cause, n := range said {
 			all += n
-			if sameCause(truth, cause) {
+			if cause == truth {
 				right += n
 			}
 		}
@@ -208,16 +208,4 @@ func addTo(m map[string]map[string]int, truth, cause string, n int) {
 		m[truth] = map[string]int{}
 	}
 	m[truth][cause] += n
-}
-
-// indistinct are causes that no peer can tell apart without asking a third
-// party to dial: docs/lab.md says why.
-var indistinct = [][]string{{causeFiltered, causeBlocked}}
-
-// sameCause says whether the tool's cause is the true one, as far as a peer can
-// know.
-func sameCause(truth, said string) bool {
-	return truth == said || slices.ContainsFunc(indistinct, func(class []string) bool {
-		return slices.Contains(class, truth) && slices.Contains(class, said)
-	})
 }

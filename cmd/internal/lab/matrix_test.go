@@ -72,10 +72,10 @@ func TestAMatrixMayHoldOnlyWhatChanceDecides(t *testing.T) {
 }
 
 func TestMatrixIsSummarized(t *testing.T) {
-	blocked, filtered, reset := causeBlocked, causeFiltered, causeReset
+	blocked, reset := causeBlocked, causeReset
 	failed := measured("cisco-asa", "cisco-asa", 0, 0, 0)
 	failed.Summary = Summarize([]Trial{
-		{Valid: true, TrueCause: &blocked, Cause: &filtered}, {Valid: true, TrueCause: &blocked, Cause: &reset}, {InvalidReason: &reset}})
+		{Valid: true, TrueCause: &blocked, Cause: &blocked}, {Valid: true, TrueCause: &blocked, Cause: &reset}, {InvalidReason: &reset}})
 	m := Matrix{Profiles: []string{"linux", "cisco-asa"}, Cells: []MatrixCell{
 		measured("linux", "linux", 1, 4, 4), measured("linux", "cisco-asa", 0.5, 1, 2), failed}}
 	m.summarize(0)
