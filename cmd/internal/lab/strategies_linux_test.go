@@ -20,7 +20,9 @@ func TestStrategiesConnectWhereTheyShould(t *testing.T) {
 		{"low-ttl", "openwrt", "openwrt", "0", true},
 		{"low-ttl", "linux", "seq-checked", "20ms", true},
 		{"listen", "full-cone", "linux", "20ms", true},
+		{"listen", "same-nat", "same-nat", "20ms", true},
 		{"reverse", "public", "linux", "20ms", true},
+		{"reverse", "full-cone", "linux", "20ms", true},
 		{"reverse", "linux", "linux", "20ms", false},
 		{"crafted", "dual-open-denied", "dual-open-denied", "20ms", true},
 		{"crafted", "linux", "linux", "20ms", false}, // conntrack takes its SYN-ACK for invalid

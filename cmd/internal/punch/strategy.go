@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -138,7 +139,7 @@ func (m *meeting) standing(ctx context.Context, p plan, runners []*runner, liste
 	}
 	both := make(chan *runner, len(runners)+mostAccepted)
 	var all sync.WaitGroup
-	all.Go(func() { m.accept(ctx, listener, p.attested, p.pairs[0], 1, both) })
+	all.Go(func() { m.accept(ctx, listener, p.expected(), p.pairs[0], 1, both) })
 	all.Go(func() {
 		for r := range m.followAll(ctx, p, runners) {
 			both <- r
@@ -151,12 +152,22 @@ func (m *meeting) standing(ctx context.Context, p plan, runners []*runner, liste
 	return both
 }
 
+// expected are the addresses from which the peer may connect: where the
+// coordinator has seen it, and where this side dials it, such as inside one network.
+func (p plan) expected() []netip.AddrPort {
+	list := slices.Clone(p.attested)
+	for _, pair := range p.pairs {
+		list = append(list, pair.Remote.Addr)
+	}
+	return list
+}
+
 // inEarnest goes on after SYNs that died on the way. Where the kernel lets this
 // program choose the number of a SYN the real one has that of the first, so that
 // no box on the way sees two connections. Where it does not, and low-ttl is all
 // that was asked for, the kernel repeats the first one after a second.
 func (m *meeting) inEarnest(ctx context.Context, p plan, r *runner, first timing.Instant) error {
-	ready := first.Add(p.lowTTLGap())
+	ready := m.leftAt(p, r, first).Add(p.lowTTLGap())
 	if err := m.awaitQuiet(ctx, p, r, ready.Add(-p.lowTTLSlack())); err != nil || r.stands {
 		return err
 	}
@@ -169,6 +180,15 @@ func (m *meeting) inEarnest(ctx context.Context, p plan, r *runner, first timing
 		return err
 	}
 	return m.fireOnce(ctx, p, ready, r)
+}
+
+// leftAt is when the newest SYN of a runner has left: at the instant, or later on
+// a busy machine. What the network says of a dying SYN counts from there; heard
+// by a socket that is not deaf any more, it would be the end.
+func (m *meeting) leftAt(p plan, r *runner, instant timing.Instant) timing.Instant {
+	m.attempts.Lock()
+	defer m.attempts.Unlock()
+	return max(instant, p.at.Add(m.report.Attempts[r.last].Called))
 }
 
 // unheard is why a side that only listened was not connected to.
