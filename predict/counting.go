@@ -25,8 +25,9 @@ const (
 	// Rates of foreign mappings that occur, per second: log-uniform in between.
 	// Klinec 2014 saw 50 to 265 on a campus NAT.
 	slowest, fastest = 0.1, 5000
-	// Two observations closer than this may have reached the NAT in either order.
-	together = 2 * time.Millisecond
+	// Two observations closer than this may have reached the NAT in either order:
+	// a busy host sends late, and a network delays unequally.
+	together = 20 * time.Millisecond
 )
 
 // overdispersion lists the ratios of variance to mean that foreign traffic may
@@ -51,7 +52,7 @@ func counting(list []draw) []count {
 		evidence -= math.Log(65535) // the first port may be any
 		found = append(found, count{nat.Sequential, delta, evidence + math.Log(stepPrior(delta)), traffic})
 		if delta == 1 {
-			found = append(found, count{nat.Lowest, delta, evidence + filling(list, gaps), traffic})
+			found = append(found, count{nat.Lowest, delta, evidence + filling(inOrder(list, delta), gaps), traffic})
 		}
 	}
 	return found
@@ -164,16 +165,26 @@ type gap struct {
 	number  int // foreign mappings in between; negative if the step does not explain it
 }
 
-// foreignGaps counts the foreign mappings between the draws. Draws that were
-// almost simultaneous are taken in the order that suits the step.
-func foreignGaps(list []draw, delta int) []gap {
+// inOrder takes draws that were almost simultaneous in the order that suits the
+// step.
+func inOrder(list []draw, delta int) []draw {
 	ordered := slices.Clone(list)
-	for i := range len(ordered) - 1 {
-		a, b := &ordered[i], &ordered[i+1]
-		if d := int(int16(b.port - a.port)); d*delta < 0 && b.at.Sub(a.at) < together {
+	for i := range ordered {
+		for ; i > 0; i-- {
+			a, b := &ordered[i-1], &ordered[i]
+			if d := int(int16(b.port - a.port)); d*delta >= 0 || b.at.Sub(a.at) >= together {
+				break
+			}
 			a.port, b.port = b.port, a.port
+			a.local, b.local = b.local, a.local
 		}
 	}
+	return ordered
+}
+
+// foreignGaps counts the foreign mappings between the draws.
+func foreignGaps(list []draw, delta int) []gap {
+	ordered := inOrder(list, delta)
 	gaps := make([]gap, 0, len(ordered))
 	for i := range len(ordered) - 1 {
 		g := gap{max(ordered[i+1].at.Sub(ordered[i].at).Seconds(), 1e-4), -1}

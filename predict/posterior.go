@@ -60,7 +60,11 @@ func infer(list []draw) Ports {
 	for _, u := range drawing(list) {
 		models = append(models, Model{u.model, u.evidence, Parameters{Low: u.likely.low, High: u.likely.high, Widths: u.widths}})
 	}
-	p := Ports{Posterior: weighted(models), Seen: seenPorts(made)}
+	p := Ports{Posterior: weighted(models)}
+	if first := p.Posterior[0]; counts(first.Model) {
+		made = inOrder(made, first.Parameters.Delta)
+	}
+	p.Seen = seenPorts(made)
 	if len(list) >= enough || p.Posterior[0].Model == nat.Preserving {
 		p.Model = p.likeliest()
 	}

@@ -124,3 +124,35 @@ func TestClassifyDoesNotDependOnTheOrderOfItsInput(t *testing.T) {
 		t.Errorf("reversed: got %s, want %s", text(got), text(want))
 	}
 }
+
+// TestSYNsThatOvertakeEachOtherStillCount: a busy host stamps a SYN some
+// milliseconds before it leaves, so that the next one gets the port before it.
+func TestSYNsThatOvertakeEachOtherStillCount(t *testing.T) {
+	const first = 40013
+	for name, ports := range map[string][]uint16{
+		"in order":       {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11},
+		"two early ones": {0, 2, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11},
+		"the first four": {3, 2, 1, 0, 4, 5, 6, 7, 8, 9, 10, 11},
+		"the last two":   {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 10},
+		"at both ends":   {2, 0, 1, 3, 4, 5, 6, 7, 8, 9, 11, 10},
+	} {
+		var obs []Observation
+		now := start
+		for i, p := range ports {
+			inside := netip.AddrPortFrom(local.Addr(), uint16(30000+7*(i/2)))
+			obs = append(obs, Observation{now, inside, netip.AddrPortFrom(wan, uint16(3478+i%2)), netip.AddrPortFrom(wan, first+p)})
+			if now = now.Add(3 * time.Millisecond); i >= 3 && i < 10 {
+				now = now.Add(37 * time.Millisecond)
+			}
+		}
+		b := Classify(obs)
+		if b.Ports.Model != nat.Sequential {
+			t.Errorf("%s: got %v, want sequential; posterior %+v", name, b.Ports.Model, b.Ports.Posterior)
+			continue
+		}
+		next := Next(Party{Behavior: b, Outside: obs[len(obs)-1].Reflexive, Gap: 100 * time.Millisecond}, 1)
+		if len(next) == 0 || next[0].Port != first+12 {
+			t.Errorf("%s: next %v, want %d first", name, next, first+12)
+		}
+	}
+}
