@@ -8,14 +8,6 @@ import (
 	"slices"
 )
 
-// Annotate writes the packets of an analysis' handshakes from all their files
-// into one pcapng file in the order of time, each commented with what it
-// proves. sources are those of Analyze, to be read once more.
-func Annotate(w io.Writer, a Analysis, sources []Source) error {
-	_, err := Export{}.Write(w, a, sources)
-	return err
-}
-
 // Export says how packets of an analysis are written. The zero value is pcapng
 // with comments.
 type Export struct {
@@ -23,8 +15,10 @@ type Export struct {
 	Hide    *Pseudonyms // those of the analysis: headers of IP packets only, without addresses; nil: packets as they are
 }
 
-// Write writes the packets, and says how many it left out because they might
-// hold an address where none is looked for.
+// Write writes the packets of an analysis' handshakes from all their files into
+// one file in the order of time, each commented with what it proves, and says
+// how many it left out because they might hold an address where none is looked
+// for. sources are those of Analyze, to be read once more.
 func (e Export) Write(w io.Writer, a Analysis, sources []Source) (leftOut int, err error) {
 	wanted := comments(a)
 	var packets []Packet

@@ -1,44 +1,18 @@
 package captures
 
-import (
-	"cmp"
-	"net/netip"
-	"slices"
-)
+import "cmp"
 
-// Judge reads all sources, which are several vantage points, and returns the
-// handshake that tells most about the connection between hosts: nil, if there
-// was none. A host counts with every address that it has at any vantage point,
-// so that those inside and outside of a NAT serve alike. Without hosts all
-// handshakes are compared.
-func Judge(sources []Source, hosts ...netip.Addr) (*Handshake, error) {
-	a, err := Analyze(sources, Filter{})
-	if err != nil {
-		return nil, err
-	}
-	return a.Telling(hosts...), nil
-}
-
-// Telling is the handshake with all of the hosts that tells most: one that was
+// Telling is the handshake that tells most, nil if there is none: one that was
 // established before one that was not, then one in which both sides sent SYNs,
 // then one that was answered, then one seen from more places, then the last.
-func (a Analysis) Telling(hosts ...netip.Addr) *Handshake {
+func (a Analysis) Telling() *Handshake {
 	var best *Handshake
 	for i := range a.Handshakes {
-		h := &a.Handshakes[i]
-		if h.involves(hosts) && (best == nil || h.compare(best) >= 0) {
+		if h := &a.Handshakes[i]; best == nil || h.compare(best) >= 0 {
 			best = h
 		}
 	}
 	return best
-}
-
-func (h *Handshake) involves(hosts []netip.Addr) bool {
-	return !slices.ContainsFunc(hosts, func(host netip.Addr) bool {
-		return !slices.ContainsFunc(h.Vantages, func(v Vantage) bool {
-			return v.A.Addr() == host.Unmap() || v.B.Addr() == host.Unmap()
-		})
-	})
 }
 
 func (h *Handshake) compare(other *Handshake) int {
