@@ -31,6 +31,12 @@ func (t *trial) exchange() (*captures.Handshake, error) {
 	if len(sources) == 0 {
 		return nil, nil
 	}
+	return t.telling(sources)
+}
+
+// telling judges what several places captured, and returns the opening between
+// the two sides that tells most.
+func (t *trial) telling(sources []captures.Source) (*captures.Handshake, error) {
 	all, err := captures.Analyze(sources, captures.Filter{})
 	if err != nil {
 		return nil, fmt.Errorf("analyse captures: %w", err)

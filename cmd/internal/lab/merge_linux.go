@@ -58,37 +58,14 @@ func (c *capture) judge(t *trial, places map[[2]int]int) error {
 		defer f.Close()
 		sources = append(sources, captures.Source{Name: v.name, Reader: f})
 	}
-	all, err := captures.Analyze(sources, captures.Filter{})
-	if err != nil {
-		return fmt.Errorf("analyse captures: %w", err)
+	var err error
+	if c.handshake, err = t.telling(sources); err != nil {
+		return err
 	}
-	c.handshake = chosen(all.Handshakes, places)
 	if c.handshake != nil {
 		c.comment(places)
 	}
 	return nil
-}
-
-// chosen is the exchange between the two sides: the one seen from most places,
-// and of those the one that stood.
-func chosen(list []captures.Handshake, places map[[2]int]int) *captures.Handshake {
-	var best *captures.Handshake
-	score := func(h *captures.Handshake) int {
-		n := 2 * len(h.Vantages)
-		if h.Established != nil && *h.Established {
-			n++
-		}
-		return n
-	}
-	for i, h := range list {
-		if _, ours := places[[2]int{h.Events[0].File, h.Events[0].Packet}]; !ours {
-			continue
-		}
-		if best == nil || score(&list[i]) > score(best) {
-			best = &list[i]
-		}
-	}
-	return best
 }
 
 // comment notes on packets what they prove.
