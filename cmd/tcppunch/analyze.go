@@ -247,12 +247,11 @@ func writeAnalysisFiles(c *cli.Context, a captures.Analysis, in inputs, hide *ca
 	})
 }
 
-// writeFile creates a file that its owner alone can read: captures and reports
-// tell who talked to whom.
+// writeFile creates a file that its owner alone can read.
 func writeFile(name string, write func(io.Writer) error) error {
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	file, err := ownFile(name)
 	if err != nil {
-		return fmt.Errorf("write report: %w", err)
+		return err
 	}
 	buffered := bufio.NewWriter(file)
 	err = errors.Join(write(buffered), buffered.Flush(), file.Close())

@@ -179,6 +179,9 @@ func TestAnalyzeWritesPageAndPictureAndPackets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(page, []byte("of yesterday, for all to read"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	if status, _, stderr := runAnalyze(t, data, "--html", page, "--svg", picture, "--write", packets, "-"); status != 0 {
 		t.Fatalf("got status %d, %s", status, stderr)
 	}

@@ -104,20 +104,25 @@ func tapFailure(err error) error {
 	return err
 }
 
-// openCapture opens the file for its owner only, since captures tell who
-// talks to whom.
+// openCapture opens a file for its owner only, or standard output for "-".
 func openCapture(path string, stdout io.Writer) (io.WriteCloser, error) {
 	if path == "-" {
 		return keepOpen{stdout}, nil
 	}
+	return ownFile(path)
+}
+
+// ownFile makes a file that its owner alone can read, since captures and
+// reports tell who talks to whom.
+func ownFile(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("write capture: %w", err)
+		return nil, fmt.Errorf("write file: %w", err)
 	}
 	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm() != 0o600 {
 		if err := file.Chmod(0o600); err != nil {
 			file.Close()
-			return nil, fmt.Errorf("write capture: %w", err)
+			return nil, fmt.Errorf("write file: %w", err)
 		}
 	}
 	return file, nil

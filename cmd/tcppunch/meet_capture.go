@@ -15,7 +15,7 @@ func saveCapture(path string, c *punch.Capture) (err error) {
 	if c == nil {
 		return fmt.Errorf("write %s: nothing was captured", path)
 	}
-	f, err := openCapture(path, nil)
+	f, err := ownFile(path)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func saveCapture(path string, c *punch.Capture) (err error) {
 
 // savePage writes the explained meeting as HTML.
 func savePage(path string, outcome punch.Result) error {
-	f, err := openCapture(path, nil)
+	f, err := ownFile(path)
 	if err != nil {
 		return err
 	}
