@@ -46,24 +46,6 @@ func Observe(ctx context.Context, d Dialer, local, server netip.AddrPort, userna
 	return Held{}, &ServerError{server, err}
 }
 
-// ObserveAll observes local at each server in turn: the order in which the
-// NAT made the mappings is part of what they tell. It returns what it got,
-// and the joined errors, each a *ServerError, of the servers that failed.
-// Every server has PerServer to answer, and ctx bounds them all.
-func ObserveAll(ctx context.Context, d Dialer, local netip.AddrPort, servers []netip.AddrPort, username string) ([]Held, error) {
-	var all []Held
-	var failed []error
-	for _, server := range servers {
-		held, err := observeWithin(ctx, PerServer, d, local, server, username)
-		if err != nil {
-			failed = append(failed, err)
-			continue
-		}
-		all = append(all, held)
-	}
-	return all, errors.Join(failed...)
-}
-
 func observeWithin(ctx context.Context, limit time.Duration, d Dialer, local, server netip.AddrPort, username string) (Held, error) {
 	silent := fmt.Errorf("no answer within %v: %w", limit, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, silent)

@@ -4,8 +4,9 @@
 //
 // Run is the whole measurement and makes a Report; dialback.go says what it
 // needs of sockets and of a partner, run.go in which order it works, and each
-// test has a file of its own. Observe and ObserveAll are the STUN client alone,
-// Responder and Respond the server, ReadMessage the framing that both share.
+// test has a file of its own. Observe is the STUN client alone, StartIncoming
+// the tests by dial-back alone, Responder and Respond the server, ReadMessage
+// the framing that both share.
 // The sockets are the caller's, since binding one local port to several
 // connections is a matter of socket options. Read package predict next, which
 // interprets the observations.
@@ -50,6 +51,6 @@ type ServerError struct {
 func (e *ServerError) Error() string { return fmt.Sprintf("observe via %v: %v", e.Server, e.Err) }
 func (e *ServerError) Unwrap() error { return e.Err }
 
-// PerServer bounds the wait for one server in ObserveAll: three attempts of a
+// PerServer bounds the wait for one server: three attempts of a
 // SYN that is retransmitted each second.
 const PerServer = 3 * time.Second

@@ -128,33 +128,6 @@ func TestHeldConnectionStaysUsable(t *testing.T) {
 	}
 }
 
-func TestObserveAllKeepsWhatItGotAndNamesWhoFailed(t *testing.T) {
-	if reuse == nil {
-		t.Skip("missing: sharing a local port in this test on this platform")
-	}
-	respond := func(conn net.Conn) { Respond(conn, netip.AddrPort{}, nil) }
-	one, two := serve(t, "127.0.0.1:0", respond), serve(t, "127.0.0.1:0", respond)
-	mute := serve(t, "127.0.0.1:0", func(conn net.Conn) { conn.Close() })
-	first := observe(t, netip.MustParseAddrPort("127.0.0.1:0"), one, "")
-	first.Conn.(*net.TCPConn).SetLinger(0)
-	first.Conn.Close() // by RST, so that its port is free at once
-
-	held, err := ObserveAll(t.Context(), dialer{}, first.Local, []netip.AddrPort{one, mute, two}, "")
-	for _, h := range held {
-		defer h.Conn.Close()
-	}
-	if len(held) != 2 || held[0].Server != one || held[1].Server != two {
-		t.Fatalf("got %+v, %v, want observations at %v and %v", held, err, one, two)
-	}
-	if held[0].Reflexive != first.Local || held[1].Reflexive != first.Local || held[1].At.Before(held[0].At) {
-		t.Errorf("got %+v, want both at %v, in order", held, first.Local)
-	}
-	failed, ok := errors.AsType[*ServerError](err)
-	if !ok || failed.Server != mute {
-		t.Errorf("got error %v, want one about %v", err, mute)
-	}
-}
-
 func TestSilentServerEndsWithTheContext(t *testing.T) {
 	reached := make(chan struct{})
 	server := serve(t, "127.0.0.1:0", func(conn net.Conn) {
