@@ -11,6 +11,7 @@ import (
 // of the meeting before once more. Where a server still knows a connection from
 // one, it takes the client a second mapping to be heard.
 func TestTheNextMeetingFindsNothingOfTheOneBefore(t *testing.T) {
+	t.Parallel()
 	keep := t.TempDir()
 	status, _, said := run(t, "", "lab", "matrix", "--profiles", "home-sequential", "--trials", "4", "--keep", keep)
 	if status != 0 {

@@ -325,16 +325,8 @@ func TestEmulatorAgreesWithNetfilter(t *testing.T) {
 
 // The kernel's timers have no clock but the real one, so this test waits.
 func TestEmulatorForgetsWhenNetfilterDoes(t *testing.T) {
-	onOneProcessor(t)
-	rules, err := newBox("engine=netfilter,timeout-syn=1s")
-	must(t, err)
-	k := newKernelNAT(t, rules)
-	c := nat.Netfilter(diffExternal)
-	c.Transitory, c.SYNReceived = time.Second, time.Second
-	b, err := nat.NewBox(c)
-	must(t, err)
-	wait, now := step{pause: 700 * time.Millisecond}, time.Now()
-	for n, s := range []script{
+	wait := step{pause: 700 * time.Millisecond}
+	for _, s := range []script{
 		{"in time", []step{o(nat.SYN, isn, 0), wait, i(synack, far, isn+1)}},
 		{"too late", []step{o(nat.SYN, isn, 0), wait, wait, i(synack, far, isn+1)}},
 		{"a repeated SYN renews nothing", []step{o(nat.SYN, isn, 0), wait, o(nat.SYN, isn, 0), wait, i(synack, far, isn+1)}},
@@ -342,7 +334,19 @@ func TestEmulatorForgetsWhenNetfilterDoes(t *testing.T) {
 		{"SYN_RECV too late", []step{o(nat.SYN, isn, 0), i(synack, far, isn+1), wait, wait, o(nat.ACK, isn+1, far+1), i(nat.ACK, far+1, isn+1)}},
 		{"established stays", []step{o(nat.SYN, isn, 0), i(synack, far, isn+1), o(nat.ACK, isn+1, far+1), wait, wait, i(nat.ACK, far+1, isn+1)}},
 	} {
-		t.Run(s.name, func(t *testing.T) { k.play(t, b, s.steps, uint16(10000+n), &now) })
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			onOneProcessor(t)
+			rules, err := newBox("engine=netfilter,timeout-syn=1s")
+			must(t, err)
+			k := newKernelNAT(t, rules)
+			c := nat.Netfilter(diffExternal)
+			c.Transitory, c.SYNReceived = time.Second, time.Second
+			b, err := nat.NewBox(c)
+			must(t, err)
+			now := time.Now()
+			k.play(t, b, s.steps, 10000, &now)
+		})
 	}
 }
 

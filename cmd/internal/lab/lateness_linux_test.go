@@ -16,9 +16,12 @@ import (
 func TestALatePeerIsMetSoonAfterItsLaunch(t *testing.T) {
 	const late, limit = 50 * time.Millisecond, 60*time.Millisecond + 2*40*time.Millisecond
 	for _, box := range []string{"openwrt", "linux", "public"} {
-		if quickest := quickestOf(t, "--a", box, "--b", box, "--late-b", late.String(), "--trials", "3"); quickest > late+limit {
-			t.Errorf("%s: established %v after the instant, want within %v of the later launch", box, quickest, limit)
-		}
+		t.Run(box, func(t *testing.T) {
+			t.Parallel()
+			if quickest := quickestOf(t, "--a", box, "--b", box, "--late-b", late.String(), "--trials", "3"); quickest > late+limit {
+				t.Errorf("established %v after the instant, want within %v of the later launch", quickest, limit)
+			}
+		})
 	}
 }
 
@@ -73,6 +76,7 @@ func checkOutcomes(t *testing.T, path string) {
 }
 
 func TestWithoutUDPTheCoordinatorTellsTheTime(t *testing.T) {
+	t.Parallel()
 	keep := filepath.Join(t.TempDir(), "kept")
 	d := trials(t, "--a", "linux,udp=drop", "--b", "openwrt,udp=drop", "--keep", keep)
 	if d.Summary.Established != d.Summary.Valid {

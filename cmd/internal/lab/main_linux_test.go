@@ -1,11 +1,13 @@
 package lab
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -22,6 +24,8 @@ const (
 func TestMain(m *testing.M) {
 	if path := os.Getenv(binaryVariable); path != "" {
 		nodeProgram = path
+		// Meetings wait most of the time. The flag still overrides this.
+		flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
 		netlabtest.Main(m)
 	}
 	os.Exit(withBinary())

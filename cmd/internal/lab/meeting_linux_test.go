@@ -146,10 +146,13 @@ func TestPairsThatCannotMeetSaySo(t *testing.T) {
 		{"firewall6", "linux", "infeasible"},
 		{"linux-random", "linux-random", "infeasible"},
 	} {
-		d := trials(t, "--a", c.a, "--b", c.b)
-		if s := d.Summary; s.Established != 0 || s.Causes[c.cause] != s.Valid || s.DiagnosisCorrect == nil || *s.DiagnosisCorrect != 1 {
-			t.Errorf("%s × %s: got %+v, want failures because of %s", c.a, c.b, s, c.cause)
-		}
+		t.Run(c.a+" "+c.b, func(t *testing.T) {
+			t.Parallel()
+			d := trials(t, "--a", c.a, "--b", c.b)
+			if s := d.Summary; s.Established != 0 || s.Causes[c.cause] != s.Valid || s.DiagnosisCorrect == nil || *s.DiagnosisCorrect != 1 {
+				t.Errorf("got %+v, want failures because of %s", s, c.cause)
+			}
+		})
 	}
 }
 
@@ -160,6 +163,7 @@ func TestTheToolNamesTheTrueCause(t *testing.T) {
 		{"ports=random:1024-65535,mapping=apdm", causeInfeasible},
 	} {
 		t.Run(c.side, func(t *testing.T) {
+			t.Parallel()
 			d := trials(t, "--a", c.side, "--b", c.side, "--timeout", "3s", "--strategy", "simopen")
 			r := d.Trials[len(d.Trials)-1]
 			if r.Established || word(r.TrueCause) != c.cause || word(r.Cause) != c.cause {
@@ -170,6 +174,7 @@ func TestTheToolNamesTheTrueCause(t *testing.T) {
 }
 
 func TestMatrixMeasuresEveryPairAndDrawsIt(t *testing.T) {
+	t.Parallel()
 	page := filepath.Join(t.TempDir(), "matrix.html")
 	status, out, said := run(t, "", "lab", "matrix", "--profiles", "linux,openwrt,firewall6,port-restricted,hairpin=yes", "--trials", "2", "--json-stream", "--html", page)
 	if status != 0 {

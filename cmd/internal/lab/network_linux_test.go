@@ -115,6 +115,7 @@ func TestUnsolicitedSYNIsAnsweredAsTheProfileSays(t *testing.T) {
 	} {
 		for _, delay := range []time.Duration{0, 2 * time.Millisecond} {
 			t.Run(c.profile+" "+c.to+" "+delay.String(), func(t *testing.T) {
+				t.Parallel()
 				n := build(t, c.profile, "public", delay)
 				_, err := n.dial(t, "b", 0, c.to)
 				if c.reset && !errors.Is(err, syscall.ECONNREFUSED) {

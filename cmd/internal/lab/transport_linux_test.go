@@ -15,6 +15,7 @@ func TestDatagramsMeetWhereTheyMust(t *testing.T) {
 		{"openwrt", "openwrt", "0"}, // an ICMP error ends no UDP mapping
 	} {
 		t.Run(c.a+" "+c.b+" "+c.delay, func(t *testing.T) {
+			inParallel(t, c.delay)
 			d := trials(t, "--transport", "udp", "--a", c.a, "--b", c.b, "--delay", c.delay)
 			if d.Summary.Valid == 0 {
 				t.Skipf("this machine was too slow for every one of %d trials", d.Summary.Trials)
@@ -51,9 +52,12 @@ func checkDatagramReport(t *testing.T, document []byte) {
 
 func TestDatagramsMissWherePortsMustBeGuessed(t *testing.T) {
 	for _, c := range []struct{ a, b string }{{"symmetric", "symmetric"}, {"linux-random", "linux"}} {
-		d := trials(t, "--transport", "udp", "--a", c.a, "--b", c.b, "--timeout", "1s")
-		if s := d.Summary; s.Established != 0 || s.Causes[causeMispredicted] != s.Valid || s.Diagnosed != s.Valid || s.Valid > 0 && *s.DiagnosisCorrect != 1 {
-			t.Errorf("%s × %s: got %+v, want failures because of %s", c.a, c.b, s, causeMispredicted)
-		}
+		t.Run(c.a+" "+c.b, func(t *testing.T) {
+			t.Parallel()
+			d := trials(t, "--transport", "udp", "--a", c.a, "--b", c.b, "--timeout", "1s")
+			if s := d.Summary; s.Established != 0 || s.Causes[causeMispredicted] != s.Valid || s.Diagnosed != s.Valid || s.Valid > 0 && *s.DiagnosisCorrect != 1 {
+				t.Errorf("got %+v, want failures because of %s", s, causeMispredicted)
+			}
+		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 )
 
 func TestWatchShowsWhatBothKindsOfBoxesDo(t *testing.T) {
+	t.Parallel()
 	status, out, said := run(t, "", "lab", "watch", "--a", "dual-open-denied", "--b", "linux")
 	if status != 0 {
 		t.Fatalf("status %d: %s", status, said)
@@ -21,6 +22,7 @@ func TestWatchShowsWhatBothKindsOfBoxesDo(t *testing.T) {
 }
 
 func TestARunningLabCanBeWatchedAndEntered(t *testing.T) {
+	t.Parallel()
 	up := start(t, nil, "lab", "up", "--a", "bridge-lab", "--b", "port-restricted")
 	number := up.await(t, `^lab (\d+) is up: bridge-lab × port-restricted`)[1]
 	watch := exec.CommandContext(t.Context(), command(t), "lab", "watch", "--lab", number, "--json-stream")
@@ -44,7 +46,7 @@ func TestARunningLabCanBeWatchedAndEntered(t *testing.T) {
 			seen <- m
 		}
 	}()
-	until := time.After(10 * time.Second)
+	until := time.After(30 * time.Second)
 	again := time.NewTicker(300 * time.Millisecond) // the watcher may not be there yet
 	defer again.Stop()
 	for boxes := map[string]bool{}; len(boxes) < 2; {
