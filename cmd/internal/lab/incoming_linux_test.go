@@ -48,6 +48,7 @@ func meetings(ctx context.Context, a, b Profile, strategy, dir string) (document
 // own NAT and, by the offer, of the peer's, as the probe's table has it; silence
 // is not called drop before a NAT would have answered a SYN that it holds.
 func TestAMeetingLearnsWhatItsNATDoesToSYNsFromOutside(t *testing.T) {
+	t.Parallel()
 	netlabtest.Require(t)
 	table := probeTable(t)
 	var all sync.WaitGroup
@@ -172,6 +173,7 @@ func reasonIn(document map[string]any, field string) string {
 }
 
 func TestProbeThroughACoordinatorWithOneAddressLeavesOpenWhatItCannotTell(t *testing.T) {
+	t.Parallel()
 	netlabtest.Require(t)
 	const second = "second address"
 	probesThrough(t, "", []string{"--stun", ":3578", "--stun-alternate", ":3579"}, []limited{
@@ -189,6 +191,7 @@ func TestProbeThroughACoordinatorWithOneAddressLeavesOpenWhatItCannotTell(t *tes
 // TestProbeThroughACoordinatorThatSeesNoPackets: without CAP_NET_RAW it does not
 // hear from where a SYN comes that it leaves unanswered.
 func TestProbeThroughACoordinatorThatSeesNoPackets(t *testing.T) {
+	t.Parallel()
 	netlabtest.Require(t)
 	setpriv, err := exec.LookPath("setpriv")
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 // the old one at an earlier SYN (nf_conntrack_proto_tcp.c, tcp_in_window). Then
 // TCP stands, since it lets SYNs pass all the same, and no data comes through.
 func TestNetfilterWantsARealSYNWithALaterNumberThanTheFakeOne(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	d := trials(t, "--a", "linux", "--b", "linux", "--strategy", "fake-syn", "--timeout", "2s", "--trials", "3", "--keep", dir)
 	reports, _ := filepath.Glob(filepath.Join(dir, "*", "a.json"))
