@@ -328,6 +328,16 @@ func (n *Network) Mappings() []Mapping {
 	return all
 }
 
+// unheard are the boxes of which the kernel could not deliver every event.
+func (n *Network) unheard() (boxes []string) {
+	for _, l := range n.logs {
+		if l.incomplete() {
+			boxes = append(boxes, l.box)
+		}
+	}
+	return boxes
+}
+
 // Forget makes all boxes forget their connections, so that the next meeting
 // finds them as they were when the network was built.
 func (n *Network) Forget() error {
@@ -335,6 +345,7 @@ func (n *Network) Forget() error {
 		if err := forgetConnections(n.namespaces[l.box]); err != nil {
 			return fmt.Errorf("%s: %w", l.box, err)
 		}
+		l.forget()
 	}
 	for _, e := range n.emulators {
 		if err := e.forget(); err != nil {

@@ -98,6 +98,20 @@ func (l *connectionLog) add(at time.Time, m netlink.Message) {
 	l.events = append(l.events, event)
 }
 
+// incomplete says whether events are missing since forget.
+func (l *connectionLog) incomplete() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost
+}
+
+// forget drops what was seen, since another meeting begins.
+func (l *connectionLog) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost = false
+}
+
 // snapshot is what was seen so far.
 func (l *connectionLog) snapshot() []Mapping {
 	l.mu.Lock()

@@ -221,19 +221,30 @@ func (t *trial) addTruth(r *Trial) error {
 			r.UnsolicitedB = &packets
 		}
 	}
-	r.Valid = true
 	if t.network.core != nil {
-		late := int64(truth.lateness())
-		r.CoreLateness = &late
-		if limit := guard(t.config); late > int64(limit) {
-			reason := fmt.Sprintf("the core was %v late, more than its guard of %v", time.Duration(late), limit)
-			r.Valid, r.InvalidReason = false, &reason
-		}
+		r.CoreLateness = new(int64(truth.lateness()))
 	}
+	if reason := t.spoilt(truth); reason != "" {
+		r.InvalidReason = &reason
+	}
+	r.Valid = r.InvalidReason == nil
 	if why, ok := truth.cause(t.config); ok && !r.Established {
 		r.TrueCause, r.TrueCauseOf = &why.word, &why.side
 	}
 	return t.compareVerdicts(r, truth)
+}
+
+// spoilt is why a trial says more about this machine than about the meeting; ""
+// if it does not.
+func (t *trial) spoilt(truth truth) string {
+	late, limit := truth.lateness(), guard(t.config)
+	switch unheard := t.network.unheard(); {
+	case t.network.core != nil && late > limit:
+		return fmt.Sprintf("the core was %v late, more than its guard of %v", late, limit)
+	case len(unheard) > 0:
+		return fmt.Sprintf("the kernel could not tell everything that %s did", strings.Join(unheard, " and "))
+	}
+	return ""
 }
 
 // compareVerdicts lets the clients' captures speak alone, and beside that what
