@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"math"
 	"runtime"
 	"slices"
@@ -50,6 +51,19 @@ func (c MatrixConfig) pairings() []pairing {
 		all = slices.DeleteFunc(all, func(p pairing) bool { return certain(p.theory.Probability) })
 	}
 	return all
+}
+
+// longestFirst is the order in which cells begin, by their places. What is likelier
+// to fail takes longer, and would hold up the end.
+func longestFirst(list []pairing) []int {
+	order := make([]int, len(list))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, k int) int {
+		return cmp.Compare(list[i].theory.Probability, list[k].theory.Probability)
+	})
+	return order
 }
 
 // certain says that an expectation leaves next to no room for chance.

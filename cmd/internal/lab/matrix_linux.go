@@ -62,7 +62,8 @@ type matrixRun struct {
 // all runs the cells of one kind.
 func (m *matrixRun) all(ctx context.Context, g *gate, timing bool) {
 	var running sync.WaitGroup
-	for i, p := range m.pairings {
+	for _, i := range longestFirst(m.pairings) {
+		p := m.pairings[i]
 		if timed(p.config.A, p.config.B) != timing || ctx.Err() != nil {
 			continue
 		}
