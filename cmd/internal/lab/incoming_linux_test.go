@@ -98,13 +98,9 @@ func seesIncoming(t *testing.T, profile, field string, document map[string]any, 
 	}
 }
 
-// beside starts a second coordinator, by another program where one is named.
+// beside starts a second coordinator.
 func (c *cell) beside(ctx context.Context, program string, args ...string) (address string, err error) {
-	if program != "" {
-		defer func(was string) { nodeProgram = was }(nodeProgram)
-		nodeProgram = program
-	}
-	server, ready, err := c.network.serve(ctx, "coordinator", append([]string{"coordinator", "--listen", ":7771", "--advertise", coordinator4.String(),
+	server, ready, err := c.network.serveBy(ctx, program, "coordinator", append([]string{"coordinator", "--listen", ":7771", "--advertise", coordinator4.String(),
 		"--state", filepath.Join(c.dir, "beside")}, args...)...)
 	if err != nil {
 		return "", err
@@ -176,7 +172,7 @@ func TestProbeThroughACoordinatorWithOneAddressLeavesOpenWhatItCannotTell(t *tes
 	t.Parallel()
 	netlabtest.Require(t)
 	const second = "second address"
-	probesThrough(t, "", []string{"--stun", ":3578", "--stun-alternate", ":3579"}, []limited{
+	probesThrough(t, nodeProgram, []string{"--stun", ":3578", "--stun-alternate", ":3579"}, []limited{
 		{"port-restricted", "filtering", "address-and-port-dependent", ""},
 		{"port-restricted", "unsolicited", "drop", ""},
 		{"port-restricted", "simultaneous_open", "true", ""},

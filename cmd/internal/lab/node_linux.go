@@ -68,7 +68,13 @@ func (p *process) wait() {
 // serve runs a server in a node until it prints a line with "ready: ", and
 // returns what follows.
 func (n *Network) serve(ctx context.Context, node string, args ...string) (p *process, ready string, err error) {
+	return n.serveBy(ctx, nodeProgram, node, args...)
+}
+
+// serveBy is serve with another program than the nodes'.
+func (n *Network) serveBy(ctx context.Context, program, node string, args ...string) (p *process, ready string, err error) {
 	p = n.process(node, args)
+	p.cmd.Path = program
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, "", fmt.Errorf("start %s: %w", p.name, err)
