@@ -164,7 +164,6 @@ func TestProbeFindsEveryBehaviourOfEveryProfile(t *testing.T) {
 
 // TestProbeFindsBehavioursThatNoNamedProfileHas varies one behaviour at a time.
 func TestProbeFindsBehavioursThatNoNamedProfileHas(t *testing.T) {
-	t.Parallel()
 	netlabtest.Require(t)
 	var all sync.WaitGroup
 	for i, c := range []struct{ profile, column, want string }{

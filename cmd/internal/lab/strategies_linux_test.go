@@ -63,7 +63,6 @@ func strategiesOf(t testing.TB, d Document) string {
 // side sends four: one for every round, and one in earnest.
 func TestAutoCraftsSoonWhereBothNATsAreKnownToRefuse(t *testing.T) {
 	netlabtest.Require(t)
-	t.Parallel()
 	denied := profile(t, "dual-open-denied")
 	documents, err := meetings(t.Context(), denied, denied, "auto", t.TempDir())
 	if err != nil {
