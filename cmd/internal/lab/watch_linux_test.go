@@ -43,7 +43,11 @@ func TestARunningLabCanBeWatchedAndEntered(t *testing.T) {
 			if d.Decode(&m) != nil {
 				return
 			}
-			seen <- m
+			select {
+			case seen <- m:
+			case <-t.Context().Done():
+				return
+			}
 		}
 	}()
 	until := time.After(30 * time.Second)
