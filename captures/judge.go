@@ -10,7 +10,9 @@ package captures
 //     the SYN met it in SYN-SENT, so its own SYN had left before. A listener's
 //     SYN-ACK has an ISN of which no SYN was sent; an end without a socket sends
 //     a RST, and its later SYN has nothing to do with the earlier one. The proof
-//     needs neither clocks nor order, and holds at any place on the path.
+//     needs neither clocks nor order, and holds at any place on the path. It
+//     takes both ends for TCPs that follow that section: a SYN-ACK crafted for an
+//     ISN that a third party told looks the same.
 //   - late-crossing: both sent a SYN, one end (the early one) answered with a
 //     SYN-ACK of the same ISN, and the other sent a plain ACK and no SYN-ACK.
 //     The late end met the early end's SYN-ACK in SYN-SENT: the early end's SYN

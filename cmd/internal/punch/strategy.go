@@ -167,7 +167,7 @@ func (p plan) expected() []netip.AddrPort {
 // no box on the way sees two connections. Where it does not, and low-ttl is all
 // that was asked for, the kernel repeats the first one after a second.
 func (m *meeting) inEarnest(ctx context.Context, p plan, r *runner, first timing.Instant) error {
-	ready := m.leftAt(p, r, first).Add(p.lowTTLGap())
+	ready := m.leftAt(p, first, r).Add(p.lowTTLGap())
 	if err := m.awaitQuiet(ctx, p, r, ready.Add(-p.lowTTLSlack())); err != nil || r.stands {
 		return err
 	}
@@ -182,13 +182,16 @@ func (m *meeting) inEarnest(ctx context.Context, p plan, r *runner, first timing
 	return m.fireOnce(ctx, p, ready, r)
 }
 
-// leftAt is when the newest SYN of a runner has left: at the instant, or later on
-// a busy machine. What the network says of a dying SYN counts from there; heard
-// by a socket that is not deaf any more, it would be the end.
-func (m *meeting) leftAt(p plan, r *runner, instant timing.Instant) timing.Instant {
+// leftAt is when the newest SYNs of runners have left: at the instant, or later
+// on a busy machine. What the network says of a dying SYN counts from there;
+// heard by a socket that is not deaf any more, it would be the end.
+func (m *meeting) leftAt(p plan, instant timing.Instant, runners ...*runner) timing.Instant {
 	m.attempts.Lock()
 	defer m.attempts.Unlock()
-	return max(instant, p.at.Add(m.report.Attempts[r.last].Called))
+	for _, r := range runners {
+		instant = max(instant, p.at.Add(m.report.Attempts[r.last].Called))
+	}
+	return instant
 }
 
 // unheard is why a side that only listened was not connected to.

@@ -18,7 +18,7 @@ func (v *volleys) fireLow(ctx context.Context, pad Launchpad, runners []*runner,
 	if err := v.fire(ctx, v.plan, pad, v.plan.at.Add(v.cfg.Late), runners...); err != nil {
 		return err
 	}
-	ready := v.plan.at.Add(v.plan.lowTTLGap())
+	ready := v.leftAt(v.plan, v.plan.at, runners...).Add(v.plan.lowTTLGap())
 	if !earnest {
 		if err := timing.Wait(ctx, ready.Add(-v.plan.lowTTLSlack())); err != nil {
 			return err
