@@ -167,12 +167,16 @@ func (c *Client) send(ctx context.Context, m message) error {
 		m.Time.Origin = c.clock.Now().UnixNano()
 	}
 	if err := writeFrame(c.conn, m); err != nil {
+		c.conn.SetReadDeadline(time.Now().Add(lastWords))
+		<-c.done // the coordinator may have said why before it left
 		c.conn.NetConn().Close()
-		<-c.done // the reader may know better why
 		return c.reason
 	}
 	return nil
 }
+
+// lastWords is how long after a failed write the coordinator's reason is read.
+const lastWords = time.Second
 
 // Done is closed when the connection has ended.
 func (c *Client) Done() <-chan struct{} { return c.done }

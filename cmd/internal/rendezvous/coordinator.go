@@ -230,7 +230,7 @@ func (c *Coordinator) meet(s *session, m meet) error {
 		return nil
 	}
 	p := held.session
-	if p.wants != s.name || p.partner != nil {
+	if p.wants != s.name || p.partner != nil || p.offer != nil { // with an offer made, its one meeting is under way or over
 		if s.wantsKey != "" && s.wantsKey != p.key {
 			return wrongKey(p, s)
 		}

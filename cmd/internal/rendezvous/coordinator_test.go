@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -132,6 +133,55 @@ func TestTwoPeersAreIntroducedAndExchangeOffers(t *testing.T) {
 	if len(fromA.Attested) != 1 || fromA.Attested[0] != a.Local() {
 		t.Errorf("attested %v, want A's own connection %v", fromA.Attested, a.Local())
 	}
+}
+
+// TestAPeerThatMeetsAgainWaitsForTheOtherToComeAgain: the connection of a
+// meeting that is over may still stand, and is nobody to be introduced to.
+func TestAPeerThatMeetsAgainWaitsForTheOtherToComeAgain(t *testing.T) {
+	at := serveCoordinator(t)
+	ida, idb := newIdentity(t), newIdentity(t)
+	first := introduced(t, join(t, at, ida, "a"), join(t, at, idb, "b"))
+	first[0].client.Close()
+	a := join(t, at, ida, "a")
+	later := meetLater(t, a, "b", "")
+	receiveWaiting(t, a)
+	b := join(t, at, idb, "b")
+	if _, err := b.Meet(t.Context(), "a", ""); err != nil {
+		t.Fatal(err)
+	}
+	if second := <-later; second.err != nil || second.presence.Session == first[0].session {
+		t.Errorf("got %+v, want a second introduction", second)
+	}
+}
+
+// partner is one side of an introduction.
+type partner struct {
+	client  *Client
+	session string
+}
+
+// introduced lets A and B meet and exchange offers.
+func introduced(t testing.TB, a, b *Client) (both [2]partner) {
+	t.Helper()
+	later := meetLater(t, a, "b", "")
+	p, err := b.Meet(t.Context(), "a", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q := <-later; q.err != nil {
+		t.Fatal(q.err)
+	}
+	var all sync.WaitGroup
+	for i, c := range []*Client{a, b} {
+		both[i] = partner{c, p.Session}
+		all.Go(func() {
+			if _, err := c.Exchange(t.Context(), SignedOffer{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	return both
 }
 
 func TestAbsentPeerIsExplained(t *testing.T) {
