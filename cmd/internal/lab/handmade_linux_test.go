@@ -180,7 +180,7 @@ func TestTheSamePortsAgainEndInAMeetingOrOneSentence(t *testing.T) {
 			t.Fatal("the first meeting did not connect")
 		}
 	}
-	connected, remembered := 0, 0
+	connected, remembered, said := 0, 0, ""
 	for _, s := range meet() {
 		s.cmd.Wait()
 		switch {
@@ -188,10 +188,12 @@ func TestTheSamePortsAgainEndInAMeetingOrOneSentence(t *testing.T) {
 			connected++
 		case s.cmd.ProcessState.ExitCode() == 2 && strings.Contains(s.stdout.String(), "port-in-use") && strings.Contains(s.stderr.String(), "local port"):
 			remembered++
+		default:
+			said += s.stderr.String()
 		}
 	}
 	if connected != 2 && remembered == 0 {
-		t.Errorf("%d sides connected, %d said that the port is in use; want both or at least one", connected, remembered)
+		t.Errorf("%d sides connected, and none said that the port is in use; want both or at least one; they said %s", connected, said)
 	}
 }
 
