@@ -54,6 +54,7 @@ func openConnectionLog(box Node, ns *netlab.Namespace, tell func(Mapping)) (*con
 	if err != nil {
 		return nil, fmt.Errorf("open ctnetlink: %w", err)
 	}
+	conn.SetReadBuffer(eventBuffer) // without the privilege for it, what the kernel gives everybody
 	for _, group := range []uint32{groupNew, groupUpdate, groupDestroy} {
 		if err := conn.JoinGroup(group); err != nil {
 			conn.Close()
@@ -64,6 +65,10 @@ func openConnectionLog(box Node, ns *netlab.Namespace, tell func(Mapping)) (*con
 	go l.read()
 	return l, nil
 }
+
+// eventBuffer is room for the events of some thousand connections, in bytes:
+// those of a volley come while its SYNs have the processors to themselves.
+const eventBuffer = 16 << 20
 
 func (l *connectionLog) read() {
 	defer close(l.done)

@@ -228,7 +228,8 @@ func (t *trial) addTruth(r *Trial) error {
 		r.InvalidReason = &reason
 	}
 	r.Valid = r.InvalidReason == nil
-	if why, ok := truth.cause(t.config); ok && !r.Established {
+	// Where the kernel could not tell all that its NATs did, nobody knows why.
+	if why, ok := truth.cause(t.config); ok && !r.Established && len(t.network.unheard()) == 0 {
 		r.TrueCause, r.TrueCauseOf = &why.word, &why.side
 	}
 	return t.compareVerdicts(r, truth)
@@ -237,12 +238,8 @@ func (t *trial) addTruth(r *Trial) error {
 // spoilt is why a trial says more about this machine than about the meeting; ""
 // if it does not.
 func (t *trial) spoilt(truth truth) string {
-	late, limit := truth.lateness(), guard(t.config)
-	switch unheard := t.network.unheard(); {
-	case t.network.core != nil && late > limit:
+	if late, limit := truth.lateness(), guard(t.config); t.network.core != nil && late > limit {
 		return fmt.Sprintf("the core was %v late, more than its guard of %v", late, limit)
-	case len(unheard) > 0:
-		return fmt.Sprintf("the kernel could not tell everything that %s did", strings.Join(unheard, " and "))
 	}
 	return ""
 }
@@ -258,7 +255,7 @@ func (t *trial) compareVerdicts(r *Trial, truth truth) error {
 		return err
 	}
 	r.CapturedVerdict = new(t.shown.Verdict.String())
-	if truth.outside && len(truth.sightings) > 0 {
+	if truth.outside && len(truth.sightings) > 0 && len(t.network.unheard()) == 0 {
 		a, b := t.views()
 		r.TrueVerdict = new(truth.verdict(truth.endsOf(a, b, t.boxNames())).String())
 	}
