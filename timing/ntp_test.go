@@ -73,8 +73,9 @@ func TestNTPFindsTheOffsetWithinTheBound(t *testing.T) {
 			if e.Delay < c.delay || e.Delay > c.delay+4*slack {
 				t.Errorf("delay: got %v, want %v", e.Delay, c.delay)
 			}
-			if e.Servers[0].Samples != 8 || e.Servers[0].Address != address {
-				t.Errorf("server: got %+v", e.Servers[0])
+			// A private server is asked again where other work on this machine looks like a queue.
+			if e.Servers[0].Samples < 8 || e.Servers[0].Address != address {
+				t.Errorf("server: got %+v, want 8 samples or more of %s", e.Servers[0], address)
 			}
 		})
 	}
