@@ -64,7 +64,7 @@ func labMatrix(c *cli.Context) error {
 			return err
 		}
 		if path := c.String("html"); path != "" {
-			if err := writeMatrixHTML(path, matrix); err != nil {
+			if err := createPage(path, matrix.WriteHTML); err != nil {
 				return err
 			}
 		}
@@ -123,13 +123,14 @@ func splitProfiles(list string) []string {
 	return texts
 }
 
-func writeMatrixHTML(path string, m lab.Matrix) (err error) {
+// createPage creates the page of a matrix or of a table of strategies.
+func createPage(path string, write func(io.Writer) error) (err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return fmt.Errorf("write the heatmap: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	return m.WriteHTML(f)
+	return write(f)
 }
 
 // matrixProgress tells of each cell as it ends: as a line of JSON, or by a bar on

@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -55,7 +53,7 @@ func labStrategies(c *cli.Context, list []string) error {
 			return err
 		}
 		if path := c.String("html"); path != "" {
-			if err := writeStrategiesHTML(path, table); err != nil {
+			if err := createPage(path, table.WriteHTML); err != nil {
 				return err
 			}
 		}
@@ -85,15 +83,6 @@ func strategyConfig(c *cli.Context, list []string) (lab.StrategyConfig, error) {
 		return config, profileError("opposite", err)
 	}
 	return config, nil
-}
-
-func writeStrategiesHTML(path string, table lab.Strategies) (err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return fmt.Errorf("write the heatmap: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return table.WriteHTML(f)
 }
 
 // writeStrategies prints the table, and where a strategy is worth its name.
