@@ -192,6 +192,7 @@ func (m *meeting) open(p plan) ([]*runner, error) {
 		if pair.Local.Kind != rendezvous.Host {
 			source, err := sourceAddress(pair.Remote.Addr)
 			if err != nil {
+				m.retireAll(runners)
 				return nil, err
 			}
 			host = source
@@ -238,6 +239,10 @@ func (m *meeting) retire(r *runner) {
 	r.called += called
 	r.sent += called + retransmitted
 	r.socket.Close()
+	if r.fake != nil { // which was not sent
+		r.fake.Close()
+		r.fake = nil
+	}
 }
 
 func (m *meeting) retireAll(runners []*runner) {

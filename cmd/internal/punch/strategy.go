@@ -83,7 +83,9 @@ func (m *meeting) ready(p plan, pair rendezvous.Pair, local netip.AddrPort) (r *
 			r.options.ISN = m.opening.ISN
 		}
 	}
-	r.socket, err = m.cfg.Network.Open(local, r.options)
+	if r.socket, err = m.cfg.Network.Open(local, r.options); err != nil && r.fake != nil {
+		r.fake.Close()
+	}
 	return r, err
 }
 
@@ -100,7 +102,7 @@ func (m *meeting) fireFakes(ctx context.Context, p plan, pad Launchpad, at timin
 	for i, f := range fakes {
 		m.settle(p, f, context.Canceled)
 		m.retire(f)
-		runners[i].called, runners[i].sent = f.called, f.sent
+		runners[i].fake, runners[i].called, runners[i].sent = nil, f.called, f.sent
 	}
 	return at.Add(p.lowTTLGap()), nil
 }
