@@ -2,6 +2,7 @@ package predict
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -12,16 +13,20 @@ import (
 	"tcppunch/predict/nat"
 )
 
-// seeded logs its seed, so that a failure can be repeated.
+// seeded is the generator of one test or subtest. What these tests assert are
+// shares of few trials, which no seed at random can be sure to reach, so the
+// seed is a fixed one. TCPPUNCH_SEED draws others.
 func seeded(t testing.TB) *rand.Rand {
-	seed := rand.Uint64()
+	seed := uint64(1)
 	if text := os.Getenv("TCPPUNCH_SEED"); text != "" {
 		if _, err := fmt.Sscan(text, &seed); err != nil {
 			t.Fatalf("TCPPUNCH_SEED: %v", err)
 		}
 	}
 	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
+	name := fnv.New64a()
+	name.Write([]byte(t.Name()))
+	return rand.New(rand.NewPCG(seed, name.Sum64()))
 }
 
 // allocators are one of each kind. Foreign mappings concern only those that
@@ -53,26 +58,28 @@ func sameKind(a, b nat.PortAssignment) bool {
 }
 
 func TestKindOfAllocatorIsRecognisedFromTwelveObservations(t *testing.T) {
-	rng := seeded(t)
 	rounds := 100 * simulated
 	for name, config := range allocators {
-		wrong := map[string]int{}
-		for range rounds {
-			b := Classify(newNetwork(t, config, rng).observe(t, 12))
-			if err := b.Check(); err != nil {
-				t.Errorf("%s: %v: %s", name, err, text(b))
+		t.Run(name, func(t *testing.T) {
+			rng := seeded(t)
+			wrong := map[string]int{}
+			for range rounds {
+				b := Classify(newNetwork(t, config, rng).observe(t, 12))
+				if err := b.Check(); err != nil {
+					t.Errorf("%v: %s", err, text(b))
+				}
+				if !sameKind(b.Ports.Model, config.Ports) {
+					wrong[b.Ports.Model.String()]++
+				}
 			}
-			if !sameKind(b.Ports.Model, config.Ports) {
-				wrong[b.Ports.Model.String()]++
+			n := 0
+			for _, count := range wrong {
+				n += count
 			}
-		}
-		n := 0
-		for _, count := range wrong {
-			n += count
-		}
-		if allowed := 3 + rounds/100; n > allowed {
-			t.Errorf("%s: %d of %d wrong, want at most %d: %v", name, n, rounds, allowed, wrong)
-		}
+			if allowed := 3 + rounds/100; n > allowed {
+				t.Errorf("%d of %d wrong, want at most %d: %v", n, rounds, allowed, wrong)
+			}
+		})
 	}
 }
 
@@ -97,8 +104,7 @@ func TestNoiseIsNotCalledSequential(t *testing.T) {
 // One-guess methods of published tools, on the observations of a NAT that counts
 // with 50 foreign mappings a second: the share of next ports that each names.
 func TestBestCandidateBeatsOneGuessMethods(t *testing.T) {
-	rng := seeded(t)
-	rounds := 100 * simulated
+	rounds := 400 * min(simulated, 25)
 	for name, config := range map[string]nat.Config{
 		"quiet":        {Ports: nat.Sequential, Churn: 5},
 		"busy":         {Ports: nat.Sequential, Churn: 50},
@@ -108,35 +114,40 @@ func TestBestCandidateBeatsOneGuessMethods(t *testing.T) {
 		"downwards":    {Ports: nat.Sequential, Churn: 50, Delta: -1},
 		"random, 1000": {Ports: nat.Band, Width: 1000},
 	} {
-		guesses := map[string]int{}
-		for range rounds {
-			n := newNetwork(t, config, rng)
-			obs := n.observe(t, 12)
-			party := Party{Classify(obs), obs[11].Reflexive, 300 * time.Millisecond, 0}
-			next := n.burst(party.Gap, 1)[0]
-			first, before, last := obs[0].Reflexive.Port(), obs[10].Reflexive.Port(), obs[11].Reflexive.Port()
-			window := Candidates(party, 21)
-			for method, hit := range map[string]bool{
-				"best candidate":  window[0].Addr.Port() == next,
-				"observed+1":      last+1 == next,
-				"last difference": last+(last-before) == next,
-				"mean difference": last+uint16(int(int16(last-first))/11) == next,
-				"21 candidates":   slices.ContainsFunc(window, func(c Candidate) bool { return c.Addr.Port() == next }),
-				"observed ±10":    next-last+10 <= 20,
-			} {
-				if hit {
-					guesses[method]++
+		t.Run(name, func(t *testing.T) {
+			rng := seeded(t)
+			guesses := map[string]int{}
+			for range rounds {
+				n := newNetwork(t, config, rng)
+				obs := n.observe(t, 12)
+				party := Party{Classify(obs), obs[11].Reflexive, 300 * time.Millisecond, 0}
+				next := n.burst(party.Gap, 1)[0]
+				first, before, last := obs[0].Reflexive.Port(), obs[10].Reflexive.Port(), obs[11].Reflexive.Port()
+				window := Candidates(party, 21)
+				for method, hit := range map[string]bool{
+					"best candidate":  window[0].Addr.Port() == next,
+					"observed+1":      last+1 == next,
+					"last difference": last+(last-before) == next,
+					"mean difference": last+uint16(int(int16(last-first))/11) == next,
+					"21 candidates":   slices.ContainsFunc(window, func(c Candidate) bool { return c.Addr.Port() == next }),
+					"observed ±10":    next-last+10 <= 20,
+				} {
+					if hit {
+						guesses[method]++
+					}
 				}
 			}
-		}
-		t.Logf("%s: %v of %d", name, guesses, rounds)
-		for _, method := range []string{"observed+1", "last difference", "mean difference"} {
-			if slack := 4 * int(math.Sqrt(float64(rounds))) / 5; guesses["best candidate"] < guesses[method]-slack {
-				t.Errorf("%s: the best candidate is right %d times, %s %d times, of %d", name, guesses["best candidate"], method, guesses[method], rounds)
+			t.Logf("%v of %d", guesses, rounds)
+			atLeast := func(ours, theirs string) {
+				// Four times the standard error of a difference of two shares.
+				if slack := 4 * math.Sqrt(float64(guesses[ours]+guesses[theirs]+1)); float64(guesses[ours]) < float64(guesses[theirs])-slack {
+					t.Errorf("%s is right %d times, %s %d times, of %d", ours, guesses[ours], theirs, guesses[theirs], rounds)
+				}
 			}
-		}
-		if guesses["21 candidates"] < guesses["observed ±10"]-4*int(math.Sqrt(float64(rounds)))/5 {
-			t.Errorf("%s: 21 candidates hold %d, observed ±10 %d", name, guesses["21 candidates"], guesses["observed ±10"])
-		}
+			for _, method := range []string{"observed+1", "last difference", "mean difference"} {
+				atLeast("best candidate", method)
+			}
+			atLeast("21 candidates", "observed ±10")
+		})
 	}
 }

@@ -75,7 +75,6 @@ func anneal(rng *rand.Rand, p, q []float64, m, k, steps int) (from, best float64
 // For two sides that count, no upper bound is known that is tight. So all plans
 // are searched, with what twelve observations leave unknown of the traffic.
 func TestNothingFoundBeatsOnePoint(t *testing.T) {
-	rng := seeded(t)
 	for name, traffic := range map[string][]Traffic{
 		"none seen":         {{1, 2, 1, .3}, {1.5, 2, 7, .2}, {0, 1, 1, .5}},
 		"5/s in batches":    {{8, 1.5, 7, 1}},
@@ -84,6 +83,7 @@ func TestNothingFoundBeatsOnePoint(t *testing.T) {
 		"265/s in batches":  {{265, 1.15, 7, 1}},
 		"two possibilities": {{20, 1, 1, .5}, {150, 1, 1, .5}},
 	} {
+		rng := seeded(t)
 		r := newRun(0, Parameters{Delta: 1, Traffic: traffic}, 300_000_000, 0)
 		for _, m := range []int{3, 6} {
 			from, best := anneal(rng, r.first, r.first, m, m, 6000*min(simulated, 10))
