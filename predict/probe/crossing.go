@@ -149,18 +149,32 @@ func (r *run) knock(ctx context.Context, local netip.AddrPort) (k knocked, err e
 // testReset lets a SYN of ours be answered by a reset, and then the partner
 // connect back to where it came from (RFC 5382 leaves open what a RST does to a
 // mapping; hole punching depends on it). sent is called when no SYN of ours
-// will follow.
+// will follow while others are under way. Where the mapping is gone, its port
+// may serve another mapping of this host by then, whose host answers with a
+// reset: such an answer counts only once nothing else is under way.
 func (r *run) testReset(ctx context.Context, sent func()) {
+	t, err := r.tryReset(ctx, sent)
+	if err == nil && t.after.known && t.after.Answer == Refused && !r.incoming {
+		<-r.alone
+		t, err = r.tryReset(ctx, func() {})
+	}
+	r.note(func() {
+		if r.reset = t; err != nil {
+			r.reset.why = err.Error()
+		}
+	})
+}
+
+func (r *run) tryReset(ctx context.Context, sent func()) (t resetResult, err error) {
 	k, box, reset, err := r.provoke(ctx)
 	sent()
 	if box != nil {
 		defer box.close()
 	}
 	if err != nil {
-		r.note(func() { r.reset.why = err.Error() })
-		return
+		return t, err
 	}
-	t := resetResult{seen: k.unseen == nil, unseen: k.unseen}
+	t = resetResult{seen: k.unseen == nil, unseen: k.unseen}
 	t.after = r.reply(ctx, box, func() (Reached, error) { return k.door.Dial(ctx, k.seen, r.afterReset()) })
 	switch {
 	case !t.after.known:
@@ -170,7 +184,7 @@ func (r *run) testReset(ctx context.Context, sent func()) {
 	default:
 		t.survives = new(t.after.in())
 	}
-	r.note(func() { r.reset = t })
+	return t, nil
 }
 
 // provoke asks for a reset for a SYN of ours, and says whether it came: a NAT

@@ -51,7 +51,8 @@ var ErrNoServer = errors.New("no STUN server answered")
 // dials back and waits; meanwhile the crossing, the reset and the hairpin, each
 // on ports of its own, so that no test sees what another left in the NAT; then,
 // with nothing else under way, the mappings from which the ports are inferred,
-// those of the port of the coming punch first; at last, when all waits are over,
+// those of the port of the coming punch first, and where it is in doubt the
+// reset once more; at last, when all waits are over,
 // one more mapping, from which the next ports are foretold.
 func Run(ctx context.Context, cfg Config) (Report, error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -78,7 +79,7 @@ func newRun(cfg Config) *run {
 	if cfg.Mappings == 0 {
 		cfg.Mappings = defaultMappings
 	}
-	return &run{cfg: cfg, began: time.Now(), filter: filterResult{judged: make(chan struct{})}}
+	return &run{cfg: cfg, began: time.Now(), filter: filterResult{judged: make(chan struct{})}, alone: make(chan struct{})}
 }
 
 // run is the state of one probe. The tests that run beside each other write to
@@ -89,6 +90,8 @@ type run struct {
 	incoming bool         // the tests by dial-back alone
 	count    atomic.Int64 // attempts of both sides
 	own      atomic.Int64 // those that began here
+
+	alone chan struct{} // closed when only waits are under way: no test makes mappings any more
 
 	sending sync.RWMutex
 	hushed  bool // no SYN may leave any more
@@ -115,6 +118,7 @@ func (r *run) measure(ctx context.Context) {
 	}
 	sends.Wait()
 	r.observePorts(ctx)
+	close(r.alone)
 	waits.Wait()
 	r.observeLast(ctx)
 }

@@ -175,6 +175,8 @@ func TestProbeFindsBehavioursThatNoNamedProfileHas(t *testing.T) {
 		{"rst=keep", "mapping_survives_reset", "true"},
 		{"rst=swallow", "mapping_survives_reset", "true"},
 		{"filtering=eif,unsolicited=icmp", "unsolicited", "icmp"},
+		{"filtering=eif,unsolicited=rst", "unsolicited", "rst"},
+		{"filtering=eif,ports=lowest", "unsolicited", "drop"}, // the port of a mapping that is gone serves the next one
 		{"hairpin=yes", "hairpinning", "true"},
 		{"hairpin=yes,filtering=eif,mapping=apdm,ports=random", "hairpinning", "true"},
 		{"mapping=adm,ports=random", "mapping", "address-dependent"},
