@@ -15,7 +15,7 @@ type inbox struct {
 	done     sync.WaitGroup
 	mu       sync.Mutex
 	from     map[uint16]bool
-	news     chan struct{} // holds one when something has come
+	news     chan struct{} // closed, for all who wait, when something has come
 }
 
 func (r *run) openInbox(ctx context.Context, local netip.AddrPort) (*inbox, error) {
@@ -23,9 +23,14 @@ func (r *run) openInbox(ctx context.Context, local netip.AddrPort) (*inbox, erro
 	if err != nil {
 		return nil, err
 	}
-	b := &inbox{listener: l, from: map[uint16]bool{}, news: make(chan struct{}, 1)}
+	return newInbox(l), nil
+}
+
+// newInbox owns l from now on.
+func newInbox(l net.Listener) *inbox {
+	b := &inbox{listener: l, from: map[uint16]bool{}, news: make(chan struct{})}
 	b.done.Go(b.accept)
-	return b, nil
+	return b
 }
 
 func (b *inbox) accept() {
@@ -36,12 +41,10 @@ func (b *inbox) accept() {
 		}
 		b.mu.Lock()
 		b.from[endpoint(c.RemoteAddr()).Port()] = true
+		close(b.news)
+		b.news = make(chan struct{})
 		b.mu.Unlock()
 		c.Close()
-		select {
-		case b.news <- struct{}{}:
-		default:
-		}
 	}
 }
 
@@ -54,13 +57,13 @@ func (b *inbox) got(ctx context.Context, port uint16, within time.Duration) bool
 	defer cancel()
 	for {
 		b.mu.Lock()
-		have := b.from[port]
+		have, news := b.from[port], b.news
 		b.mu.Unlock()
 		if have {
 			return true
 		}
 		select {
-		case <-b.news:
+		case <-news:
 		case <-ctx.Done():
 			return false
 		}
