@@ -150,10 +150,11 @@ func (c *cell) newTrial(ctx context.Context) (*trial, error) {
 // same ports again. Where a server still knows a connection from such a port it
 // answers the SYN with an ACK of the old one, the client sends a reset, the box
 // drops the mapping, and a second later the SYN leaves again from another port,
-// which spoils what the client knows of its box. So where the servers do not let
-// go, the network is built anew.
+// which spoils what the client knows of its box. And what a client's kernel still
+// sends in a connection of before takes a port of a box that has forgotten it. So
+// where these three do not let go, the network is built anew.
 func (c *cell) clear(ctx context.Context) error {
-	settled, err := c.network.settled(ctx, "coordinator", letGoWithin+4*c.config.Delay)
+	settled, err := c.network.settled(ctx, letGoWithin+4*c.config.Delay, "coordinator", "a", "b")
 	switch {
 	case err != nil:
 		return err
@@ -167,8 +168,8 @@ func (c *cell) clear(ctx context.Context) error {
 	return c.open(ctx)
 }
 
-// letGoWithin is how long the servers may take to close what clients have left,
-// beyond the exchange of FINs.
+// letGoWithin is how long the kernels may take to close what the clients have
+// left, beyond the exchange of FINs.
 const letGoWithin = 200 * time.Millisecond
 
 func (c *cell) close() error {
