@@ -66,9 +66,10 @@ func (p *pool) unseen(seen []uint16, n int) []uint16 {
 
 // free lists the ports of a range that are not taken.
 func (p *pool) free(taken *[1 << 16]bool, s span) []uint16 {
-	var list []uint16
-	for port := int(s.low); port <= int(s.high); port++ {
-		if !taken[port] && (int(p.inner.low)^port)%p.step == 0 {
+	list := make([]uint16, 0, s.width())
+	first := int(s.low) + (int(s.low)^int(p.inner.low))&(p.step-1)
+	for port := first; port <= int(s.high); port += p.step {
+		if !taken[port] {
 			list = append(list, uint16(port))
 		}
 	}

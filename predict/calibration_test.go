@@ -30,6 +30,15 @@ func (c *calibration) add(p float64, hit bool) {
 	c.loss -= math.Log(max(q, 1e-6))
 }
 
+func (c *calibration) merge(o *calibration) {
+	for i := range c.n {
+		c.n[i] += o.n[i]
+		c.hits[i] += o.hits[i]
+		c.sums[i] += o.sums[i]
+	}
+	c.loss += o.loss
+}
+
 // error is the expected calibration error: the mean distance of the bins'
 // predicted and observed rates.
 func (c *calibration) error() float64 {

@@ -21,7 +21,7 @@ func direct(a, b *side, budget int) Plan {
 }
 
 // single is one SYN to a side's port.
-func single(to *side) Side { return Side{SYNs: 1, Ports: []uint16{to.port}} }
+func single(to *side) Side { return Side{SYNs: 1, Ports: []uint16{to.outside.Port()}} }
 
 // againstFixed plans for a hard side, a, and one whose port is known, b.
 func againstFixed(hard, fixed *side, budget int) Plan {
@@ -37,8 +37,8 @@ func againstFixed(hard, fixed *side, budget int) Plan {
 
 // anyPort is some port of the side's address.
 func (s *side) anyPort() uint16 {
-	if s.port == 0 {
+	if s.outside.Port() == 0 {
 		return 1024
 	}
-	return s.port
+	return s.outside.Port()
 }

@@ -82,9 +82,18 @@ const spacing = 10 * time.Microsecond
 func forecastOf(p Party) forecast {
 	ports := p.Behavior.Ports
 	f := forecast{addresses: float64(addresses(p.Behavior)), seen: ports.Seen}
-	total := 0.0
+	total, counted := 0.0, -1
 	for _, m := range ports.Posterior {
+		shared := counts(m.Model) && m.Parameters.absent()
+		if shared && counted >= 0 { // sequential ports and the lowest free ones are foretold alike
+			f.parts[counted].weight += m.Probability
+			total += m.Probability
+			continue
+		}
 		if x, ok := partOf(m, p); ok && m.Probability > 0 {
+			if shared {
+				counted = len(f.parts)
+			}
 			f.parts = append(f.parts, x)
 			total += m.Probability
 		}

@@ -2,9 +2,10 @@ package predict
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"os"
-	"slices"
+	"reflect"
 	"testing"
 	"time"
 
@@ -19,64 +20,74 @@ type cellSide struct {
 	config []nat.Config // one of them, at random
 }
 
-// A trial is what happened on one side: what was observed, what the best
-// predictor makes of it, and what the burst then got.
+// A trial is what happened on one side: what was observed, what the planner
+// and the best predictor make of it, and what the burst then got. All budgets
+// and all other sides share it.
 type trial struct {
 	party Party
+	side  *side
 	seer  seer
-	ports []uint16
+	ports []uint16 // nil: one standing mapping
 }
 
 const longestBurst = 2048
 
-// run makes the trials of one side.
-func (s cellSide) run(t testing.TB, gap time.Duration, trials int, rng *rand.Rand) []trial {
-	list := make([]trial, trials)
-	for i := range list {
-		if s.fixed {
-			list[i] = trial{Party{Behavior: eim, Outside: local, Gap: gap}, seer{fixed: true}, nil}
-			continue
-		}
-		config := s.config[rng.IntN(len(s.config))]
-		n := newNetwork(t, config, rng)
-		obs := n.observe(t, 12)
-		list[i] = trial{
-			Party{Classify(obs), obs[len(obs)-1].Reflexive, gap, 0},
-			see(config, obs, gap),
-			n.burst(gap, longestBurst),
-		}
+// try makes one trial of a side.
+func (s cellSide) try(t testing.TB, gap time.Duration, rng *rand.Rand) trial {
+	if s.fixed {
+		p := Party{Behavior: eim, Outside: local, Gap: gap}
+		return trial{p, sideOf(p), seer{fixed: true}, nil}
 	}
-	return list
+	config := s.config[rng.IntN(len(s.config))]
+	n := newNetwork(t, config, rng)
+	obs := n.observe(t, 12)
+	p := Party{Classify(obs), obs[len(obs)-1].Reflexive, gap, 0}
+	x := sideOf(p)
+	if !x.fixed {
+		x.best(longestBurst)
+	}
+	return trial{p, x, see(config, obs, gap), n.burst(gap, longestBurst)}
 }
 
 // meets carries out a plan on what the bursts got: SYN i of one side and SYN j
-// of the other must carry each other's ports.
-func meets(p Plan, a, b trial) bool {
+// of the other must carry each other's ports. Every plan so far lets one side
+// at least send all to one port.
+func meets(p Plan, a, b *trial) bool {
 	if p.A.SYNs == 0 || p.B.SYNs == 0 {
 		return false
 	}
-	x, y := mapped(a, p.A), mapped(b, p.B)
-	aims := map[uint16][]int{} // by the port of a that b's SYNs go to
-	for j := range y {
-		target := p.B.Target(j).Port()
-		aims[target] = append(aims[target], j)
+	if len(p.B.Ports) != 1 {
+		p, a, b = swapped(p), b, a
 	}
-	for i, port := range x {
-		for _, j := range aims[port] {
-			if p.A.Target(i).Port() == y[j] {
-				return true
-			}
+	var aims [1 << 16 / 64]uint64 // of those SYNs of a that carry the port that b sends to
+	for i := range a.sent(p.A) {
+		if a.port(i) == p.B.Ports[0] {
+			port := p.A.Target(i).Port()
+			aims[port>>6] |= 1 << (port & 63)
+		}
+	}
+	for j := range b.sent(p.B) {
+		if port := b.port(j); aims[port>>6]>>(port&63)&1 != 0 {
+			return true
 		}
 	}
 	return false
 }
 
-// mapped are the outside ports of a side's SYNs.
-func mapped(s trial, part Side) []uint16 {
-	if s.ports == nil { // one standing mapping for all
-		return slices.Repeat([]uint16{s.party.Outside.Port()}, part.SYNs)
+// sent is how many SYNs of its part a side can send.
+func (x *trial) sent(part Side) int {
+	if x.ports == nil {
+		return part.SYNs
 	}
-	return s.ports[:min(part.SYNs, len(s.ports))]
+	return min(part.SYNs, len(x.ports))
+}
+
+// port is the outside port of a SYN.
+func (x *trial) port(i int) uint16 {
+	if x.ports == nil {
+		return x.side.outside.Port()
+	}
+	return x.ports[i]
 }
 
 // A result is one cell.
@@ -99,20 +110,26 @@ func (r result) share() float64 {
 	return r.value / r.optimum
 }
 
-func cell(a, b []trial, budget int, c *calibration) result {
-	r := result{trials: len(a)}
-	for i := range a {
-		plan := NewPlan(a[i].party, b[i].party, budget)
-		hit := meets(plan, a[i], b[i])
-		if hit {
-			r.hits++
-		}
-		r.predicted += plan.Probability
-		r.value += value(plan, &a[i].seer, &b[i].seer)
-		r.optimum += optimum(&a[i].seer, &b[i].seer, budget)
-		c.add(plan.Probability, hit)
+func (r *result) merge(o result) {
+	r.trials += o.trials
+	r.hits += o.hits
+	r.predicted += o.predicted
+	r.value += o.value
+	r.optimum += o.optimum
+}
+
+// add plans for one trial of each side.
+func (r *result) add(a, b *trial, budget int, c *calibration) {
+	plan := newPlan(a.side, b.side, budget)
+	hit := meets(plan, a, b)
+	if hit {
+		r.hits++
 	}
-	return r
+	r.trials++
+	r.predicted += plan.Probability
+	r.value += value(plan, &a.seer, &b.seer)
+	r.optimum += optimum(&a.seer, &b.seer, budget)
+	c.add(plan.Probability, hit)
 }
 
 func counted(name string, churn, batch float64) cellSide {
@@ -143,10 +160,146 @@ var (
 	}}
 )
 
+// A pairing is two sides, by their index, and the share of the optimum that
+// their plans must reach.
+type pairing struct {
+	a, b  int
+	share float64
+}
+
+// pairings are all sides that are simulated, twice those that meet their like, and
+// which meet which.
+func pairings() (sides []cellSide, pairs []pairing) {
+	add := func(s cellSide) int {
+		sides = append(sides, s)
+		return len(sides) - 1
+	}
+	pair := func(a, b int, share float64) { pairs = append(pairs, pairing{a, b, share}) }
+	one := add(known)
+	var ranges []int
+	for _, d := range ranged {
+		x := add(d)
+		pair(one, x, .98)
+		for _, y := range ranges {
+			pair(x, y, .98)
+		}
+		pair(x, add(d), .98)
+		ranges = append(ranges, x)
+	}
+	for _, s := range traffics() {
+		x := add(s)
+		pair(one, x, .98)
+		pair(x, add(s), .98)
+		for _, y := range ranges {
+			pair(x, y, .98)
+		}
+	}
+	x := add(mixed)
+	pair(one, x, .95)
+	pair(x, add(mixed), .95)
+	return sides, pairs
+}
+
+// A simulation is all cells of one gap.
+type simulation struct {
+	gap     time.Duration
+	budgets []int
+	sides   []cellSide
+	pairs   []pairing
+}
+
+// An outcome has the results by pairing and budget.
+type outcome struct {
+	cells       [][]result
+	calibration calibration
+}
+
+// run makes some of the trials. Each has numbers of its own, so that the
+// results do not depend on who makes which.
+func (s *simulation) run(t testing.TB, trials []int) *outcome {
+	o := &outcome{cells: make([][]result, len(s.pairs))}
+	for i := range o.cells {
+		o.cells[i] = make([]result, len(s.budgets))
+	}
+	list := make([]trial, len(s.sides))
+	for _, n := range trials {
+		for i, side := range s.sides {
+			list[i] = side.try(t, s.gap, s.numbers(t, n, i))
+		}
+		for i, p := range s.pairs {
+			for j, budget := range s.budgets {
+				o.cells[i][j].add(&list[p.a], &list[p.b], budget, &o.calibration)
+			}
+		}
+	}
+	return o
+}
+
+// numbers is the generator of one trial of one side.
+func (s *simulation) numbers(t testing.TB, trial, side int) *rand.Rand {
+	h := fnv.New64a()
+	fmt.Fprint(h, seedOf(t), s.gap, side)
+	return rand.New(rand.NewPCG(h.Sum64(), uint64(trial)))
+}
+
+func (o *outcome) merge(p *outcome) {
+	if o.cells == nil {
+		*o = *p
+		return
+	}
+	for i := range o.cells {
+		for j := range o.cells[i] {
+			o.cells[i][j].merge(p.cells[i][j])
+		}
+	}
+	o.calibration.merge(&p.calibration)
+}
+
+// stripes are made beside each other. Their number is fixed, so that sums are
+// added in the same order everywhere.
+const stripes = 8
+
+// all makes the trials on all processors.
+func (s *simulation) all(t *testing.T, trials int) *outcome {
+	parts := make([]*outcome, stripes)
+	t.Run("trials", func(t *testing.T) {
+		for k := range parts {
+			t.Run(fmt.Sprint(k), func(t *testing.T) {
+				t.Parallel()
+				var mine []int
+				for n := k; n < trials; n += stripes {
+					mine = append(mine, n)
+				}
+				parts[k] = s.run(t, mine)
+			})
+		}
+	})
+	whole := &outcome{}
+	for _, p := range parts {
+		whole.merge(p)
+	}
+	return whole
+}
+
+// check holds each cell to the share of its pairing; few is what few trials may
+// lack.
+func (s *simulation) check(t *testing.T, o *outcome, few float64) {
+	for i, p := range s.pairs {
+		for j, r := range o.cells[i] {
+			name := fmt.Sprintf("%s × %s", s.sides[p.a].name, s.sides[p.b].name)
+			if !(r.share() >= p.share-few) {
+				t.Errorf("%s, %d SYNs, gap %v: worth %.4f of at most %.4f, want ≥ %.2f of it", name, s.budgets[j], s.gap, r.mean(r.value), r.mean(r.optimum), p.share)
+			}
+			if simulated > 1 {
+				t.Logf("| %s | %v | %d | %.4f | %.4f | %.4f | %.4f | %.3f |", name, s.gap, s.budgets[j], r.mean(r.hits), r.mean(r.predicted), r.mean(r.value), r.mean(r.optimum), r.share())
+			}
+		}
+	}
+}
+
 // TestPlansReachTheOptimum is the main simulation: for each pair of models, the
 // plan made from 12 observations against the most that any plan could reach.
 func TestPlansReachTheOptimum(t *testing.T) {
-	rng := seeded(t)
 	trials, budgets, gaps := 20, []int{16, 128}, []time.Duration{300 * time.Millisecond}
 	if simulated > 1 {
 		trials, budgets = 10_000, []int{16, 32, 64, 128, 256, 512, 1024, 2048}
@@ -155,53 +308,43 @@ func TestPlansReachTheOptimum(t *testing.T) {
 	if text := os.Getenv("TCPPUNCH_SIMULATION_TRIALS"); text != "" {
 		fmt.Sscan(text, &trials)
 	}
-	few := 0.0 // what few trials may lack
+	few := 0.0
 	if trials < 200 {
 		few = 0.02
 	}
-	var c calibration
-	check := func(t *testing.T, a, b cellSide, gap time.Duration, x, y []trial, share float64) {
-		for _, budget := range budgets {
-			r := cell(x, y, budget, &c)
-			if !(r.share() >= share-few) {
-				t.Errorf("%s × %s, %d SYNs, gap %v: worth %.4f of at most %.4f, want ≥ %.2f of it", a.name, b.name, budget, gap, r.mean(r.value), r.mean(r.optimum), share)
-			}
-			if simulated > 1 {
-				t.Logf("| %s × %s | %v | %d | %.4f | %.4f | %.4f | %.4f | %.3f |", a.name, b.name, gap, budget, r.mean(r.hits), r.mean(r.predicted), r.mean(r.value), r.mean(r.optimum), r.share())
+	var all calibration
+	for _, gap := range gaps {
+		t.Run("gap "+gap.String(), func(t *testing.T) {
+			s := simulation{gap: gap, budgets: budgets}
+			s.sides, s.pairs = pairings()
+			o := s.all(t, trials)
+			s.check(t, o, few)
+			o.calibration.report(t)
+			all.merge(&o.calibration)
+		})
+	}
+	if e, chance := all.error(), all.chance(); e > 0.03+2*chance {
+		t.Errorf("expected calibration error: got %.4f, want at most 0.03, and %.4f for chance", e, 2*chance)
+	}
+	all.report(t)
+}
+
+// The simulation makes each forecast once and plans from it again and again.
+func TestPlansFromSharedForecastsAreThoseOfNewPlan(t *testing.T) {
+	sides, pairs := pairings()
+	s := simulation{gap: 300 * time.Millisecond, sides: sides}
+	for _, p := range pairs {
+		var parties [2]Party
+		var shared [2]*side
+		for i, index := range [2]int{p.a, p.b} {
+			x := sides[index].try(t, s.gap, s.numbers(t, 0, index))
+			parties[i], shared[i] = x.party, x.side
+		}
+		for _, budget := range []int{2048, 1, 16, 200} {
+			got, want := newPlan(shared[0], shared[1], budget), NewPlan(parties[0], parties[1], budget)
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("%s × %s, %d SYNs: got %+v, want %+v", sides[p.a].name, sides[p.b].name, budget, got, want)
 			}
 		}
 	}
-	for _, gap := range gaps {
-		t.Run("gap "+gap.String(), func(t *testing.T) {
-			one := known.run(t, gap, trials, rng)
-			var ranges [][]trial
-			for i, d := range ranged {
-				ranges = append(ranges, d.run(t, gap, trials, rng))
-				check(t, known, d, gap, one, ranges[i], .98)
-				for j := range i {
-					check(t, d, ranged[j], gap, ranges[i], ranges[j], .98)
-				}
-				check(t, d, d, gap, ranges[i], d.run(t, gap, trials, rng), .98)
-			}
-			for _, s := range traffics() {
-				t.Run(s.name, func(t *testing.T) {
-					first, second := s.run(t, gap, trials, rng), s.run(t, gap, trials, rng)
-					check(t, known, s, gap, one, first, .98)
-					check(t, s, s, gap, first, second, .98)
-					for i, d := range ranged {
-						check(t, s, d, gap, first, ranges[i], .98)
-					}
-				})
-			}
-			t.Run("mixed", func(t *testing.T) {
-				first, second := mixed.run(t, gap, trials, rng), mixed.run(t, gap, trials, rng)
-				check(t, known, mixed, gap, one, first, .95)
-				check(t, mixed, mixed, gap, first, second, .95)
-			})
-		})
-	}
-	if e, chance := c.error(), c.chance(); e > 0.03+2*chance {
-		t.Errorf("expected calibration error: got %.4f, want at most 0.03, and %.4f for chance", e, 2*chance)
-	}
-	c.report(t)
 }

@@ -11,7 +11,7 @@ func onePoint(a, b *side, budget int) Plan {
 	if budget < 2 {
 		return Plan{}
 	}
-	pa, pb := a.forecast.points(budget-1), b.forecast.points(budget-1)
+	pa, pb := a.best(budget-1), b.best(budget-1)
 	m, k, best := 0, 0, 0.0
 	for i := 1; i < budget; i++ {
 		if q := float64(pa[i].p * pb[budget-i].p); q > best {
@@ -56,6 +56,14 @@ func spare(pa, pb []point, m, k int) (int, int) {
 type point struct {
 	port uint16
 	p    float64
+}
+
+// best are the points for each number of mappings up to n, at least.
+func (s *side) best(n int) []point {
+	if len(s.points) <= n {
+		s.points = s.forecast.points(n)
+	}
+	return s.points
 }
 
 // points lists the best point for each number of mappings up to n. What suits

@@ -84,7 +84,8 @@ type seer struct {
 
 	last, delta int       // where a side that counts is, and its step
 	p           []float64 // P(J)
-	ahead       []float64 // the same, largest first
+	before      []float64 // before[j] = P(J < j)
+	ahead       []float64 // the n-th is the sum of the n largest P(J)
 
 	seen []uint16 // by a side that draws
 	low  int      // of the range drawn from; 0: unknown
@@ -121,7 +122,8 @@ func see(c nat.Config, obs []Observation, gap time.Duration) seer {
 	if delta == 0 {
 		delta = 1
 	}
-	// The traffic is Poisson or comes in batches of four, as all here does.
+	// The traffic is Poisson or comes in batches of four, as all here does, and
+	// idle in a quarter.
 	var ahead []float64
 	total := 0.0
 	for _, batch := range []float64{1, 4} {
@@ -129,7 +131,7 @@ func see(c nat.Config, obs []Observation, gap time.Duration) seer {
 		for r := range rates {
 			w := 1 / float64(len(rates)-1)
 			if r == 0 {
-				w = 0.25
+				w = 1.0 / 3
 			}
 			for i := range len(obs) - 1 {
 				d := int(int16(obs[i+1].Reflexive.Port() - obs[i].Reflexive.Port()))
@@ -155,9 +157,15 @@ func see(c nat.Config, obs []Observation, gap time.Duration) seer {
 	for n := range ahead {
 		ahead[n] /= total
 	}
-	s := seer{last: int(seen[len(seen)-1]), delta: delta, p: slices.Clone(ahead), ahead: ahead}
+	n := len(ahead)
+	for tail := 0.0; n > 1 && tail+ahead[n-1] < 1e-12; n-- {
+		tail += ahead[n-1]
+	}
+	s := seer{last: int(seen[len(seen)-1]), delta: delta, p: slices.Clone(ahead[:n])}
+	s.before = sums(s.p)
 	slices.Sort(ahead)
 	slices.Reverse(ahead)
+	s.ahead = sums(ahead)
 	return s
 }
 
@@ -182,16 +190,7 @@ func value(p Plan, a, b *seer) float64 {
 // found is the probability that m mappings hit one of the ports.
 func (s *seer) found(m int, ports []uint16) float64 {
 	if s.ports == 0 {
-		total := 0.0
-		for j, p := range s.p {
-			if slices.ContainsFunc(ports, func(port uint16) bool {
-				i := int(int16(port-uint16(s.last)))/s.delta - 1
-				return j <= i && i < j+m && uint16(s.last+(i+1)*s.delta) == port
-			}) {
-				total += p
-			}
-		}
-		return total
+		return s.covered(m, ports)
 	}
 	k := 0
 	for _, port := range ports {
@@ -209,6 +208,38 @@ func (s *seer) found(m int, ports []uint16) float64 {
 		}
 	}
 	return p
+}
+
+// covered is the probability that J is one for which the port with some index i
+// is among m successive ones: i−m < J ≤ i.
+func (s *seer) covered(m int, ports []uint16) float64 {
+	total, held := 0.0, map[int]bool{}
+	for _, port := range ports {
+		i := int(int16(port-uint16(s.last)))/s.delta - 1
+		if uint16(s.last+(i+1)*s.delta) != port || i < 0 {
+			continue
+		}
+		from, to := max(i-m+1, 0), min(i+1, len(s.p))
+		if len(ports) == 1 {
+			return s.before[max(to, from)] - s.before[from]
+		}
+		for j := from; j < to; j++ {
+			if !held[j] {
+				held[j] = true
+				total += s.p[j]
+			}
+		}
+	}
+	return total
+}
+
+// sums are the sums of the first n, for each n from 0 on.
+func sums(list []float64) []float64 {
+	total := make([]float64, 1, len(list)+1)
+	for i, p := range list {
+		total = append(total, total[i]+p)
+	}
+	return total
 }
 
 // bandWidth is the distribution of the number of free ports of a band after n
@@ -255,13 +286,14 @@ func (s *seer) compute(m int) float64 {
 		}
 		return p
 	}
-	window, best := 0.0, 0.0 // m successive values of J
-	for j, p := range s.p {
-		window += p
-		if j >= m {
-			window -= s.p[j-m]
+	if m >= len(s.p) {
+		return 1
+	}
+	best, end := 0.0, s.before[m:]
+	for j, start := range s.before[:len(end)] {
+		if p := end[j] - start; p > best { // m successive values of J
+			best = p
 		}
-		best = max(best, window)
 	}
 	return best
 }
@@ -304,7 +336,7 @@ func againstKnown(s *seer, n int) float64 {
 		}
 		return p
 	}
-	return sum(s.ahead[:min(m*k, len(s.ahead))])
+	return s.ahead[min(m*k, len(s.ahead)-1)]
 }
 
 // matches is the probability that m of N are among k.

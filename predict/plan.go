@@ -66,11 +66,15 @@ const largestBudget = 1 << 17
 // probably endpoint-independent, unknown ports as uniform over all user ports,
 // and an unknown filtering as address-and-port-dependent.
 func NewPlan(a, b Party, budget int) Plan {
-	budget = min(max(budget, 0), largestBudget)
-	x, y := sideOf(a), sideOf(b)
-	p := planFor(x, y, budget)
+	return newPlan(sideOf(a), sideOf(b), budget)
+}
+
+// newPlan is NewPlan for sides whose forecasts are made, which further budgets
+// can share.
+func newPlan(x, y *side, budget int) Plan {
+	p := planFor(x, y, min(max(budget, 0), largestBudget))
 	p.Spacing = spacing
-	p.A.Addr, p.B.Addr = b.Outside.Addr(), a.Outside.Addr()
+	p.A.Addr, p.B.Addr = y.outside.Addr(), x.outside.Addr()
 	p.Probability = min(p.Probability, 1)
 	if p.Probability <= 0 {
 		return Plan{Method: Hopeless, Spacing: spacing}
@@ -107,17 +111,18 @@ func (p Party) After(s Side, elapsed time.Duration) Party {
 
 // A side is a party with what can be foretold of it.
 type side struct {
-	fixed    bool    // the peer sees the port that servers saw
-	stays    float64 // probability of that
-	port     uint16  // that servers saw
-	open     bool    // any endpoint may use its standing mapping
-	address  bool    // any port of an address may that it has sent to
+	fixed    bool           // the peer sees the port that servers saw
+	stays    float64        // probability of that
+	outside  netip.AddrPort // that servers saw
+	open     bool           // any endpoint may use its standing mapping
+	address  bool           // any port of an address may that it has sent to
 	forecast forecast
+	points   []point // of the forecast, as many as were asked for yet
 }
 
 func sideOf(p Party) *side {
 	s := &side{
-		port:    p.Outside.Port(),
+		outside: p.Outside,
 		open:    p.Behavior.Filtering == nat.FilterEndpointIndependent,
 		address: p.Behavior.Filtering == nat.FilterAddressDependent,
 	}

@@ -17,16 +17,21 @@ import (
 // shares of few trials, which no seed at random can be sure to reach, so the
 // seed is a fixed one. TCPPUNCH_SEED draws others.
 func seeded(t testing.TB) *rand.Rand {
+	seed := seedOf(t)
+	t.Logf("seed %d", seed)
+	name := fnv.New64a()
+	name.Write([]byte(t.Name()))
+	return rand.New(rand.NewPCG(seed, name.Sum64()))
+}
+
+func seedOf(t testing.TB) uint64 {
 	seed := uint64(1)
 	if text := os.Getenv("TCPPUNCH_SEED"); text != "" {
 		if _, err := fmt.Sscan(text, &seed); err != nil {
 			t.Fatalf("TCPPUNCH_SEED: %v", err)
 		}
 	}
-	t.Logf("seed %d", seed)
-	name := fnv.New64a()
-	name.Write([]byte(t.Name()))
-	return rand.New(rand.NewPCG(seed, name.Sum64()))
+	return seed
 }
 
 // allocators are one of each kind. Foreign mappings concern only those that

@@ -18,7 +18,7 @@ func sweep(hard, fixed *side, budget int) Plan {
 		}
 		if q := f.hits(m, ports); q > chosen {
 			chosen = q
-			best = Plan{Method: method, A: f.opens(m, fixed.port), B: Side{SYNs: len(ports), Ports: ports}}
+			best = Plan{Method: method, A: f.opens(m, fixed.outside.Port()), B: Side{SYNs: len(ports), Ports: ports}}
 		}
 	}
 	best.Probability = float64(fixed.stays * chosen)
@@ -110,9 +110,9 @@ func (r *run) best(width int) float64 {
 // likeliest are width successive values of J that are about the likeliest.
 func (r *run) likeliest(width int) (from, to int) {
 	width = min(width, len(r.first))
-	best := -1.0
-	for i := 0; i+width <= len(r.first); i++ {
-		if p := r.sums[i+width] - r.sums[i]; p > best {
+	best, ends := -1.0, r.sums[width:]
+	for i, start := range r.sums[:len(ends)] {
+		if p := ends[i] - start; p > best {
 			best, from = p, i
 		}
 	}
