@@ -231,50 +231,6 @@ func prune(kinds []Traffic) []Traffic {
 	return kinds
 }
 
-// weighRates integrates over the rate on a grid around what the gaps suggest,
-// and describes the posterior of the rate by its logarithm's mean and
-// deviation.
-func weighRates(gaps []gap, dispersion float64) (evidence float64, t Traffic) {
-	const points = 25
-	low, high := rateWindow(gaps, dispersion)
-	step := (high - low) / (points - 1)
-	density := step / math.Log(fastest/slowest)
-	logs := make([]float64, points)
-	for i := range logs {
-		logs[i] = gapsLikelihood(gaps, math.Exp(low+float64(i)*step), dispersion) + math.Log(density)
-	}
-	evidence = logSum(logs)
-	mean, square := 0.0, 0.0
-	for i, l := range logs {
-		p, x := math.Exp(l-evidence), float64(i)*step
-		mean += p * x
-		square += p * x * x
-	}
-	deviation := math.Sqrt(max(square-mean*mean, 0))
-	return evidence, Traffic{Rate: round(math.Exp(low + mean)), Ratio: round(math.Exp(deviation / 2))}
-}
-
-// rateWindow is where the logarithm of the rate may be: the variance of the
-// number of arrivals k is dispersion·k, so that of its logarithm is
-// dispersion/k.
-func rateWindow(gaps []gap, dispersion float64) (low, high float64) {
-	seconds, number := 1e-4, 0.0
-	for _, g := range gaps {
-		if g.number >= 0 {
-			seconds += g.seconds
-			number += float64(g.number)
-		}
-	}
-	bottom, top := math.Log(slowest), math.Log(fastest)
-	if len(gaps) == 0 {
-		return bottom, top
-	}
-	centre := math.Log((number + 0.5) / seconds)
-	wide := 3.5 * math.Sqrt(dispersion/(number+0.25))
-	low = min(max(centre-wide, bottom), top-0.1)
-	return low, min(max(centre+min(wide, 4), low+0.1), top)
-}
-
 // gapsLikelihood is the log probability of the gaps at one rate.
 func gapsLikelihood(gaps []gap, rate, dispersion float64) float64 {
 	sum := 0.0

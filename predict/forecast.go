@@ -166,29 +166,41 @@ func newRun(last uint16, p Parameters, gap time.Duration, spent int) *run {
 	return r
 }
 
-// The rate of a Traffic is spread over Rate·Ratio^z for these z, which are half
-// a standard deviation apart, with the weights of a normal distribution:
-// e^(−z²/8), which sum to 5.0065.
+// The rate of a Traffic is spread over Rate·Ratio^z and Rate/RatioBelow^z for
+// these z, which are half a standard deviation apart, with the weights of a
+// normal distribution: e^(−z²/8), which sum to 5.0065 on both sides together.
 var normal = [...]float64{1, 0.8824969025845955, 0.6065306597126334, 0.32465246735834974, 0.1353352832366127, 0.04393693362340742, 0.011108996538242306}
 
 const normalSum = 1 + 2*(0.8824969025845955+0.6065306597126334+0.32465246735834974+0.1353352832366127+0.04393693362340742+0.011108996538242306)
 
-// mixIn adds one possibility of the traffic to a distribution of arrivals.
+// mixIn adds one possibility of the traffic to a distribution of arrivals. The
+// halves of the rate's distribution weigh as their deviations.
 func mixIn(sum []float64, t Traffic, seconds float64) []float64 {
-	if t.Rate == 0 || t.Ratio == 1 {
+	above, below := logarithm(t.Ratio), logarithm(t.below())
+	if t.Rate == 0 || above+below == 0 {
 		return mixArrivals(sum, t.Weight, float64(t.Rate*seconds), t.Dispersion)
 	}
+	above, below = 2*above/(above+below), 2*below/(above+below)
 	faster, slower := t.Rate, t.Rate
 	for z, w := range normal {
 		w *= t.Weight / normalSum
-		sum = mixArrivals(sum, w, float64(faster*seconds), t.Dispersion)
-		if z > 0 {
-			sum = mixArrivals(sum, w, float64(slower*seconds), t.Dispersion)
+		if z == 0 {
+			sum = mixArrivals(sum, w, float64(t.Rate*seconds), t.Dispersion)
+			continue
 		}
 		faster *= t.Ratio
-		slower /= t.Ratio
+		slower /= t.below()
+		sum = mixArrivals(sum, w*above, float64(faster*seconds), t.Dispersion)
+		sum = mixArrivals(sum, w*below, float64(slower*seconds), t.Dispersion)
 	}
 	return sum
+}
+
+// logarithm is the natural one, within 1 % up to 3 (its Padé approximant), and
+// to the last bit the same on every machine.
+func logarithm(x float64) float64 {
+	square := float64(x * x)
+	return 3 * (square - 1) / (square + float64(4*x) + 1)
 }
 
 // mixArrivals adds weight times the distribution of arrivals to sum. It needs

@@ -65,13 +65,23 @@ type Width struct {
 // two of ours. They come as a Poisson process of batches of geometric size, so
 // that their number in a time t has the mean rate·t and the variance
 // dispersion·rate·t, and is Poisson where the dispersion is 1. The
-// rate itself is known only so far: its logarithm is normal around that of
-// Rate, and Ratio is e to the power of half its standard deviation.
+// rate itself is known only so far: its logarithm is normal on either side of
+// that of Rate, and Ratio is e to the power of half the standard deviation
+// above it, RatioBelow that below.
 type Traffic struct {
-	Rate       float64 `json:"rate"`       // median, mappings per second
-	Ratio      float64 `json:"ratio"`      // at least 1
-	Dispersion float64 `json:"dispersion"` // variance to mean, at least 1
+	Rate       float64 `json:"rate"`                 // the likeliest, mappings per second
+	Ratio      float64 `json:"ratio"`                // at least 1
+	RatioBelow float64 `json:"ratio_below,omitzero"` // at least 1; absent: as Ratio
+	Dispersion float64 `json:"dispersion"`           // variance to mean, at least 1
 	Weight     float64 `json:"weight"`
+}
+
+// below is the ratio for slower traffic.
+func (t Traffic) below() float64 {
+	if t.RatioBelow == 0 {
+		return t.Ratio
+	}
+	return t.RatioBelow
 }
 
 // Bounds on what a peer may send. Everything computed from a behaviour within
@@ -121,7 +131,7 @@ func (p Parameters) proper() bool {
 		return false
 	}
 	for _, t := range p.Traffic {
-		if !proper(t.Weight) || !(t.Rate >= 0 && t.Rate <= maxRate) || !(t.Ratio >= 1 && t.Ratio <= maxRatio) ||
+		if !proper(t.Weight) || !(t.Rate >= 0 && t.Rate <= maxRate) || !(t.Ratio >= 1 && t.Ratio <= maxRatio) || !(t.below() >= 1 && t.below() <= maxRatio) ||
 			!(t.Dispersion >= 1 && t.Dispersion <= maxDispersion) {
 			return false
 		}

@@ -34,7 +34,7 @@ func drawnFrom(n int) Behavior {
 }
 
 func sequential(delta int, rate, ratio, dispersion float64) Behavior {
-	return hard(nat.Sequential, Parameters{Delta: delta, Traffic: []Traffic{{rate, ratio, dispersion, 1}}})
+	return hard(nat.Sequential, Parameters{Delta: delta, Traffic: []Traffic{{rate, ratio, 0, dispersion, 1}}})
 }
 
 var (
@@ -212,7 +212,7 @@ func TestPlanIsTheSameAfterATripThroughJSON(t *testing.T) {
 func TestHostileBehaviourStaysAProbability(t *testing.T) {
 	widest := make([]Traffic, maxTraffic)
 	for i := range widest {
-		widest[i] = Traffic{maxRate, maxRatio, maxDispersion, 1}
+		widest[i] = Traffic{maxRate, maxRatio, maxRatio, maxDispersion, 1}
 	}
 	for _, b := range []Behavior{
 		{Mapping: nat.PerConnection, PooledAddresses: math.MaxInt},
@@ -241,8 +241,9 @@ func TestBehaviourOutOfBoundsIsRefused(t *testing.T) {
 		{Ports: Ports{Posterior: make([]Model, maxModels+1)}},
 		{Ports: Ports{Posterior: []Model{{Probability: math.NaN()}}}},
 		{Ports: Ports{Posterior: []Model{{Probability: .6}, {Probability: .6}}}},
-		hard(nat.Sequential, Parameters{Delta: 1, Traffic: []Traffic{{math.Inf(1), 1, 1, 1}}}),
-		hard(nat.Sequential, Parameters{Delta: 1, Traffic: []Traffic{{1, 0, 1, 1}}}),
+		hard(nat.Sequential, Parameters{Delta: 1, Traffic: []Traffic{{math.Inf(1), 1, 1, 1, 1}}}),
+		hard(nat.Sequential, Parameters{Delta: 1, Traffic: []Traffic{{1, 0, 1, 1, 1}}}),
+		hard(nat.Sequential, Parameters{Delta: 1, Traffic: []Traffic{{1, 1, .5, 1, 1}}}),
 		hard(nat.Random, Parameters{Low: 9, High: 3}),
 		hard(nat.Random, Parameters{Widths: []Width{{0, 1}}}),
 	} {
@@ -254,12 +255,12 @@ func TestBehaviourOutOfBoundsIsRefused(t *testing.T) {
 
 // The foretold probabilities sum to 1, whatever the traffic.
 func TestForeignTrafficIsADistribution(t *testing.T) {
-	for _, traffic := range []Traffic{{0, 1, 1, 1}, {50, 1.2, 1, 1}, {265, 1.1, 7, 1}, {5, 3, 25, 1}, {1000, 1, 2, 1}} {
+	for _, traffic := range []Traffic{{0, 1, 1, 1, 1}, {50, 1.2, 0, 1, 1}, {265, 1.1, 1.3, 7, 1}, {5, 3, 1, 25, 1}, {5, 1, 2, 25, 1}, {1000, 1, 1, 2, 1}} {
 		r := newRun(1, Parameters{Delta: 1, Traffic: []Traffic{traffic}}, time.Second, 0)
 		if got := r.sums[len(r.first)]; math.Abs(got-1) > 1e-4 {
 			t.Errorf("%+v: sum %v, want 1", traffic, got)
 		}
-		if traffic.Ratio == 1 {
+		if traffic.Ratio == 1 && traffic.below() == 1 {
 			for _, n := range []int{0, 3, 50, 265, 300} {
 				want := arrivals(n, traffic.Rate, traffic.Dispersion)
 				if n < len(r.first) && math.Abs(r.first[n]-want) > 1e-9 {

@@ -76,12 +76,12 @@ func anneal(rng *rand.Rand, p, q []float64, m, k, steps int) (from, best float64
 // are searched, with what twelve observations leave unknown of the traffic.
 func TestNothingFoundBeatsOnePoint(t *testing.T) {
 	for name, traffic := range map[string][]Traffic{
-		"none seen":         {{1, 2, 1, .3}, {1.5, 2, 7, .2}, {0, 1, 1, .5}},
-		"5/s in batches":    {{8, 1.5, 7, 1}},
-		"50/s":              {{50, 1.12, 1, 1}},
-		"50/s in batches":   {{50, 1.3, 7, 1}},
-		"265/s in batches":  {{265, 1.15, 7, 1}},
-		"two possibilities": {{20, 1, 1, .5}, {150, 1, 1, .5}},
+		"none seen":         {{1, 2, 0, 1, .3}, {1.5, 2, 0, 7, .2}, {0, 1, 0, 1, .5}},
+		"5/s in batches":    {{8, 1.5, 0, 7, 1}},
+		"50/s":              {{50, 1.12, 0, 1, 1}},
+		"50/s in batches":   {{50, 1.3, 0, 7, 1}},
+		"265/s in batches":  {{265, 1.15, 0, 7, 1}},
+		"two possibilities": {{20, 1, 0, 1, .5}, {150, 1, 0, 1, .5}},
 	} {
 		rng := seeded(t)
 		r := newRun(0, Parameters{Delta: 1, Traffic: traffic}, 300_000_000, 0)
