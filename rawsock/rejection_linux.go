@@ -1,6 +1,11 @@
 package rawsock
 
-import "golang.org/x/sys/unix"
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
 
 // KeepErrors makes the kernel keep the ICMP errors that reach the socket, for
 // Rejection (IP_RECVERR, ip(7)).
@@ -53,5 +58,22 @@ func rejectionOf(m unix.SocketControlMessage) (Rejection, bool) {
 	if origin := m.Data[4]; origin != unix.SO_EE_ORIGIN_ICMP && origin != unix.SO_EE_ORIGIN_ICMP6 {
 		return Rejection{}, false
 	}
-	return Rejection{Type: m.Data[5], Code: m.Data[6]}, true
+	return Rejection{Type: m.Data[5], Code: m.Data[6], From: offender(m.Data)}, true
+}
+
+// offender reads the address that follows the error (SO_EE_OFFENDER): a struct
+// sockaddr_in, or sockaddr_in6 on a socket of IPv6.
+func offender(data []byte) netip.Addr {
+	const size, in4, in6 = 16, 4, 8 // of the error; before the address in each
+	if len(data) < size+in4+4 {
+		return netip.Addr{}
+	}
+	at := data[size:]
+	switch family := binary.NativeEndian.Uint16(at); {
+	case family == unix.AF_INET:
+		return netip.AddrFrom4([4]byte(at[in4:]))
+	case family == unix.AF_INET6 && len(at) >= in6+16:
+		return netip.AddrFrom16([16]byte(at[in6:])).Unmap()
+	}
+	return netip.Addr{}
 }

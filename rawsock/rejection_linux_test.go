@@ -23,11 +23,11 @@ func TestRejectionTellsAnICMPErrorFromAReset(t *testing.T) {
 		if r, ok, err := kept(Options{}); ok || !errors.Is(err, ErrRefused) {
 			t.Errorf("after a reset: got %+v, %v, %v; want ErrRefused and no ICMP error", r, ok, err)
 		}
-		exceeded := Rejection{Type: 11} // RFC 792, time exceeded in transit
+		exceeded := Rejection{Type: 11, From: netip.MustParseAddr("198.18.1.1")} // RFC 792, time exceeded in transit
 		if like.Is6() {
-			exceeded.Type = 3 // RFC 4443 section 3.3
+			exceeded = Rejection{Type: 3, From: netip.MustParseAddr("2001:2::1:1")} // RFC 4443 section 3.3
 		}
-		if r, ok, err := kept(Options{TTL: 1}); !ok || r != exceeded || !errors.Is(err, ErrUnreachable) {
+		if r, ok, err := kept(Options{TTL: 1}); !ok || r != exceeded || !r.Exceeded() || !errors.Is(err, ErrUnreachable) {
 			t.Errorf("after a router's error: got %+v, %v, %v; want %+v and ErrUnreachable", r, ok, err, exceeded)
 		}
 	}

@@ -33,6 +33,7 @@ func labRunCommand() *cli.Command {
 			&cli.IntFlag{Name: "budget", Usage: "SYNs that may leave; 0 is the default of meet"},
 			&cli.DurationFlag{Name: "timeout", Usage: "of the meeting; 0 is the default of meet"},
 			&cli.StringFlag{Name: "strategy", Usage: "of meet"},
+			&cli.IntFlag{Name: "low-ttl", Usage: "of meet"},
 			labTransport(),
 			&cli.DurationFlag{Name: "residual-a", Usage: "A compares the clocks wrongly by this much, and says so in the bound"},
 			&cli.IntFlag{Name: "busy", Usage: "processes that keep processors busy meanwhile"},
@@ -64,7 +65,7 @@ func labConfig(c *cli.Context) (lab.Config, error) {
 		Delay: c.Duration("delay"), Jitter: c.Duration("jitter"), Loss: c.Float64("loss"),
 		SkewA: c.Duration("skew-a"), SkewB: c.Duration("skew-b"), LateB: c.Duration("late-b"), NoSync: c.Bool("no-sync"),
 		Retries: c.Int("retries"), Budget: c.Int("budget"), Timeout: c.Duration("timeout"), Strategy: c.String("strategy"), Transport: c.String("transport"),
-		ResidualA: c.Duration("residual-a"), Busy: c.Int("busy"),
+		LowTTL: c.Int("low-ttl"), ResidualA: c.Duration("residual-a"), Busy: c.Int("busy"),
 		Trials: c.Int("trials"), Parallel: c.Int("parallel"), Keep: c.String("keep"),
 	}
 	var err error

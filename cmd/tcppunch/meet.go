@@ -48,6 +48,7 @@ func meetFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "timeout", Value: 10 * time.Second, Usage: "how long to try after the instant"},
 		&cli.IntFlag{Name: "samples", Value: 8, Usage: "exchanges with each time server"},
 		&cli.StringFlag{Name: "transport", Value: "tcp", Usage: "for experiments: `tcp|udp`; udp meets with datagrams instead, proves both keys, and leaves no connection"},
+		&cli.IntFlag{Name: "low-ttl", Usage: "for experiments: the `TTL` of SYNs that are to die between the NATs; 0 is what the routers tell, or else 2"},
 		&cli.BoolFlag{Name: "no-sync", Usage: "for experiments: trust this machine's clock as it is"},
 		&cli.DurationFlag{Name: "late", Usage: "for experiments: launch `D` after the instant"},
 		&cli.DurationFlag{Name: "residual-error", Usage: "for experiments: compare the clocks wrongly by `D`, and say so in the bound"},
@@ -153,6 +154,8 @@ func (inv *invitation) configure() error {
 		return usageError("--budget must be at least 1 SYN", "leave the flag away for the default of 100")
 	case c.Int("retries") < 0, c.Int("samples") < 1, c.Duration("timeout") <= 0, c.Duration("wait") <= 0, c.Duration("late") < 0:
 		return usageError("--retries and --late cannot be negative, and --samples, --timeout and --wait must be positive", "see --help")
+	case c.Int("low-ttl") < 0 || c.Int("low-ttl") > 255:
+		return usageError(fmt.Sprintf("--low-ttl %d is no TTL", c.Int("low-ttl")), "a TTL is 1 to 255; 0 is what the routers tell, or else 2")
 	case c.Bool("pipe") && (c.Bool("json") || c.Bool("json-stream")):
 		return usageError("with --pipe stdout belongs to the peer", "write the report to a file with --json-file")
 	}
@@ -160,7 +163,7 @@ func (inv *invitation) configure() error {
 		Peer: c.String("peer"), Wish: wish, Clock: clock, Network: network{capture: true},
 		Transport: transport, LocalPort: uint16(c.Uint("local-port")), Cache: timeCache(c), NTP: c.StringSlice("ntp"), NoSync: c.Bool("no-sync"), Samples: c.Int("samples"),
 		Strategy: strategy, Escalate: strategy == rendezvous.Auto && c.Int("retries") > 0,
-		Budget: c.Int("budget"), Retries: c.Int("retries"), Patience: c.Duration("wait"), Timeout: c.Duration("timeout"), Late: c.Duration("late"),
+		LowTTL: c.Int("low-ttl"), Budget: c.Int("budget"), Retries: c.Int("retries"), Patience: c.Duration("wait"), Timeout: c.Duration("timeout"), Late: c.Duration("late"),
 		Residual: c.Duration("residual-error"), Disturb: timing.Disturbance{Step: c.Duration("disturb-step"), Suspend: c.Duration("disturb-suspend")},
 		MinTTL: canTellTTL, OnLink: onLink(), Trace: inv.trace,
 	}

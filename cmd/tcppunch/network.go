@@ -46,6 +46,30 @@ func socketOptions(o punch.SocketOptions) rawsock.Options {
 	return rawsock.Options{TTL: o.TTL, MinTTL: o.MinTTL, SynCount: o.SYNCount}
 }
 
+// Hop sends a SYN that is to die at a router, unprivileged: the kernel keeps the
+// ICMP error. What stands instead is closed.
+func (network) Hop(ctx context.Context, local netip.Addr, remote netip.AddrPort, ttl int) (netip.Addr, error) {
+	s, err := rawsock.Open(netip.AddrPortFrom(local, 0), rawsock.Options{TTL: ttl})
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	defer s.Close()
+	if err := s.KeepErrors(); err != nil {
+		return netip.Addr{}, err
+	}
+	if err := s.Connect(remote); err != nil {
+		return netip.Addr{}, err
+	}
+	err = s.Wait(ctx)
+	if rejection, ok := s.Rejection(); ok && rejection.Exceeded() {
+		return rejection.From, nil
+	}
+	if errors.Is(err, rawsock.ErrRefused) {
+		return netip.Addr{}, nil // by the server
+	}
+	return netip.Addr{}, err
+}
+
 func (network) Listen(local netip.AddrPort) (net.Listener, error) {
 	return rawsock.Listen(context.Background(), local)
 }

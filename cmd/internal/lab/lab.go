@@ -68,6 +68,7 @@ type Config struct {
 	Budget       int           // SYNs; 0: the command's default
 	Timeout      time.Duration // of the meeting; 0: the command's default
 	Strategy     string        // "": the command's default
+	LowTTL       int           // of the SYNs that die; 0: what the command finds
 	Transport    string        // "": the command's default
 	ResidualA    time.Duration // A compares the clocks wrongly by this, and says so in the bound
 

@@ -77,6 +77,9 @@ func (t *trial) meetArguments(side, peer string, profile Profile, skew time.Dura
 	if c.Strategy != "" {
 		args = append(args, "--strategy", c.Strategy)
 	}
+	if c.LowTTL > 0 {
+		args = append(args, "--low-ttl", fmt.Sprint(c.LowTTL))
+	}
 	if side == "a" && c.ResidualA != 0 {
 		args = append(args, "--residual-error", c.ResidualA.String())
 	}

@@ -31,6 +31,9 @@ type Network interface {
 	Fake(local, remote netip.AddrPort, c Craft) (Socket, error)
 	// Listen takes connections at a port that other sockets share.
 	Listen(local netip.AddrPort) (net.Listener, error)
+	// Hop sends one SYN to remote, from a port of its own, and says which router
+	// told that its TTL ran out; an invalid address where remote answered.
+	Hop(ctx context.Context, local netip.Addr, remote netip.AddrPort, ttl int) (from netip.Addr, err error)
 	// Tap captures the TCP and ICMP packets between local ports and the peer's
 	// addresses from now on.
 	Tap(local []netip.AddrPort, peer []netip.Addr) (Tap, error)
@@ -123,6 +126,7 @@ type Config struct {
 	Strategy  rendezvous.Strategy  // empty: Auto
 	Escalate  bool                 // go on to the low-ttl round where simopen has not connected
 	Budget    int                  // SYNs that may leave, retransmissions included
+	LowTTL    int                  // of SYNs that are to die between the NATs; 0: what the routers tell
 	Retries   int                  // further connect() calls after refusals
 	Patience  time.Duration        // how long to wait for the peer
 	Timeout   time.Duration        // how long to try after the instant

@@ -45,7 +45,7 @@ func (m *meeting) retryThenCraft(ctx context.Context, p plan, r *runner, pad fun
 	if err := timing.Wait(ctx, p.craftedAt().Add(-padTakes)); err != nil || m.stands.Load() {
 		return err
 	}
-	socket, err := m.cfg.Network.Craft(r.socket.Local(), r.remote, Craft{TTL: lowTTLHops, Own: m.opening, Peer: p.peerOpening})
+	socket, err := m.cfg.Network.Craft(r.socket.Local(), r.remote, Craft{TTL: m.dyingTTL(r.remote.Addr()), Own: m.opening, Peer: p.peerOpening})
 	if err != nil {
 		return err
 	}

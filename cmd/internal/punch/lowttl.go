@@ -8,10 +8,6 @@ import (
 	"tcppunch/timing"
 )
 
-// lowTTLHops is how far the first SYN of a low-ttl round goes: through the NAT
-// of a home or an office, and not to the peer's.
-const lowTTLHops = 2
-
 // lowTTLAt is when the low-ttl round begins: after some twenty retries on a
 // short path, and after several round trips on a long one.
 func (p plan) lowTTLAt() timing.Instant {

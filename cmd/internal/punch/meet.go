@@ -58,6 +58,8 @@ type meeting struct {
 	held      []probe.Held     // STUN connections, which keep the mappings alive
 	soundings []*sounding      // of each address family
 	servers   []netip.AddrPort // STUN servers that the coordinator named
+	walk      *walk            // the way to a server, while it is being asked for
+	hops      []Hop            // what that showed
 	incoming  *incoming        // the tests by dial-back; nil where there are none
 	stands    atomic.Bool      // TCP stands on one of the sockets
 	datagram  *net.UDPConn     // the socket of a meeting over UDP; nil over TCP
@@ -120,6 +122,10 @@ func (m *meeting) run(ctx context.Context) (net.Conn, error) {
 }
 
 func (m *meeting) close() {
+	if m.walk != nil {
+		m.walk.cancel()
+		m.endWalk()
+	}
 	if m.incoming != nil {
 		m.incoming.Close()
 	}
@@ -162,6 +168,7 @@ func (m *meeting) connect(ctx context.Context) (err error) {
 		return err
 	}
 	m.findServers(ctx)
+	m.startWalk(ctx)
 	m.testIncoming(ctx)
 	return nil
 }
@@ -226,6 +233,7 @@ func (m *meeting) prepare(ctx context.Context) (rendezvous.Offer, error) {
 	if err != nil {
 		return rendezvous.Offer{}, err
 	}
+	m.endWalk()
 	m.hush(ctx)
 	candidates, err := m.gather(ctx)
 	if err != nil {

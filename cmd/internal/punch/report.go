@@ -76,6 +76,7 @@ type Report struct {
 	SYNsCalled         int            `json:"syns_called"`            // connect() calls
 	SYNsOnWire         int            `json:"syns_on_wire"`           // SYNs that left, the kernel's retransmissions included
 	SYNsProbing        int            `json:"syns_probing"`           // STUN connections; not part of the budget
+	LowTTL             *LowTTL        `json:"low_ttl"`                // of the SYNs that were to die on the way; nil where there were none
 	Probability        *float64       `json:"predicted_probability"`  // that the ports meet, computed before the launch
 	PredictionGap      *time.Duration `json:"prediction_gap_ns"`      // last observation of the ports that were foretold until the last round; nil where none were
 

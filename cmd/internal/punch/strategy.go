@@ -69,16 +69,16 @@ func (m *meeting) ready(p plan, pair rendezvous.Pair, local netip.AddrPort) (r *
 	r = &runner{pair: pair, remote: pair.Remote.Addr, options: p.options(pair), round: roundOf(pair)}
 	switch p.strategyOf(r.round) {
 	case rendezvous.Crafted:
-		r.socket, err = m.cfg.Network.Craft(local, r.remote, Craft{TTL: lowTTLHops, Own: m.opening, Peer: p.peerOpening})
+		r.socket, err = m.cfg.Network.Craft(local, r.remote, Craft{TTL: m.dyingTTL(r.remote.Addr()), Own: m.opening, Peer: p.peerOpening})
 		return r, err
 	case rendezvous.FakeSYN:
-		if r.fake, err = m.cfg.Network.Fake(local, r.remote, Craft{TTL: lowTTLHops, Own: m.opening}); err != nil {
+		if r.fake, err = m.cfg.Network.Fake(local, r.remote, Craft{TTL: m.dyingTTL(r.remote.Addr()), Own: m.opening}); err != nil {
 			return nil, err
 		}
 	case rendezvous.LowTTLs:
 		// Under IP_MINTTL the kernel also passes over the ICMP error that reports the
 		// dying SYN, because that quotes it with a TTL below.
-		r.options.TTL, r.options.MinTTL = lowTTLHops, immuneMinTTL
+		r.options.TTL, r.options.MinTTL = m.dyingTTL(r.remote.Addr()), immuneMinTTL
 		if m.opening != nil {
 			r.options.ISN = m.opening.ISN
 		}

@@ -11,7 +11,7 @@ import (
 // it is this side that is in earnest, the real ones from the same ports. The other
 // side's sockets, still in SYN-SENT, answer.
 func (v *volleys) fireLow(ctx context.Context, pad Launchpad, runners []*runner, earnest bool) error {
-	low := SocketOptions{TTL: lowTTLHops, MinTTL: immuneMinTTL, SYNCount: 1}
+	low := SocketOptions{TTL: v.dyingTTL(v.pair.Remote.Addr.Addr()), MinTTL: immuneMinTTL, SYNCount: 1}
 	if err := setAll(runners, low); err != nil {
 		return err
 	}

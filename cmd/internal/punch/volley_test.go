@@ -54,6 +54,10 @@ func (n *fakeNetwork) Fake(netip.AddrPort, netip.AddrPort, Craft) (Socket, error
 	return nil, syscall.EPERM
 }
 
+func (n *fakeNetwork) Hop(context.Context, netip.Addr, netip.AddrPort, int) (netip.Addr, error) {
+	return netip.Addr{}, syscall.EPERM
+}
+
 func (n *fakeNetwork) Launchpad(time.Duration) Launchpad { return fakePad{} }
 func (n *fakeNetwork) Tap([]netip.AddrPort, []netip.Addr) (Tap, error) {
 	return nil, syscall.EPERM
