@@ -136,6 +136,18 @@ func TestMarginOfALateCrossingIsByHowMuchItMissed(t *testing.T) {
 	}
 }
 
+func TestTimesThatRunBackGiveNoMargin(t *testing.T) {
+	for name, script := range map[string][]string{
+		"set back after A's SYN":    {"A syn 100", "B syn 900", "A syn-ack 100 901 +-5s", "B syn-ack 900 101", "A ack 101 901", "B ack 901 101"},
+		"set back after both SYNs":  {"A syn 100", "B syn 900", "B syn-ack 900 101 +-5s", "A syn-ack 100 901", "A ack 101 901", "B ack 901 101"},
+		"an early SYN that is lost": {"A syn 100", "B syn 900 +5ms", "A syn-ack 100 901 +0s", "B ack 901 101 +40ms"}, // it would have come in time
+	} {
+		if h := play(t, script...)[0]; h.CrossingMargin != nil {
+			t.Errorf("%s: got %v with the margin %v, want none", name, h.Verdict, *h.CrossingMargin)
+		}
+	}
+}
+
 func TestAResetWithAnotherHopCountIsNotThePeers(t *testing.T) {
 	h := play(t, "A syn 100", "B syn 900 ttl=50", "B rst-ack 0 101 ttl=62")[0]
 	if h.Reset == nil || h.Reset.By != "path" {

@@ -3,7 +3,7 @@ package captures
 import "time"
 
 // margin is by how much the SYNs overlapped or missed; nil where the packets do
-// not tell.
+// not tell, which have no times, or times that run against what the numbers prove.
 func (f *facts) margin(v Verdict) *time.Duration {
 	switch v {
 	case VerdictSimultaneousOpen:
@@ -26,17 +26,24 @@ func (f *facts) margin(v Verdict) *time.Duration {
 // cancels, up to its jitter, so that one vantage point anywhere is enough, no
 // clocks are compared, and at the ends it is exact.
 func (f *facts) marginCrossed() *time.Duration {
-	gap := func(side Side) time.Duration {
-		return f.segments[f.synAck[side]].Time.Sub(f.segments[f.syn[side]].Time)
+	var margin *time.Duration
+	for _, side := range []Side{SideA, SideB} {
+		syn, answer := f.segments[f.syn[side]].Time, f.segments[f.synAck[side]].Time
+		if syn.IsZero() || answer.IsZero() || answer.Before(syn) { // a clock that was set back
+			return nil
+		}
+		if m := answer.Sub(syn); margin == nil || m < *margin {
+			margin = &m
+		}
 	}
-	m := min(gap(SideA), gap(SideB))
-	return &m
+	return margin
 }
 
 // marginMissed is for a late crossing. Seen from a place x before the late end,
 // the early SYN would arrive x after it was seen, and the late one had left x
 // before it was seen; 2x is the time from SYN-ACK to ACK at that place. Nil
-// where no vantage point saw all four.
+// where no vantage point saw all four, and where the early SYN would have come
+// in time: it was dropped, and nothing was missed.
 func (f *facts) marginMissed() *time.Duration {
 	early := SideA
 	if f.synAck[early] < 0 {
@@ -58,15 +65,20 @@ func (f *facts) marginMissed() *time.Duration {
 			margin = &m
 		}
 	}
+	if margin != nil && *margin >= 0 {
+		return nil
+	}
 	return margin
 }
 
+// seenAt is when a place saw a segment; false where it did not, or where its
+// file has no time for it.
 func (f *facts) seenAt(flight, vantage int) (time.Time, bool) {
 	if flight < 0 {
 		return time.Time{}, false
 	}
 	s, ok := f.segments[flight].at(vantage)
-	return s.Time, ok
+	return s.Time, ok && !s.Time.IsZero()
 }
 
 // afterSyn is how long after the refuser's own SYN the rejection passed, at the
@@ -85,7 +97,7 @@ func (r *rejection) afterSyn() (time.Duration, Segment, bool) {
 		}
 		rejected, ok1 := r.flight.at(place)
 		syn, ok2 := r.segments[own].at(place)
-		if ok1 && ok2 {
+		if ok1 && ok2 && !rejected.Time.IsZero() && !syn.Time.IsZero() {
 			return rejected.Time.Sub(syn.Time), syn.Segment, true
 		}
 	}

@@ -48,6 +48,13 @@ type differences struct {
 
 const unbounded = time.Duration(math.MaxInt64)
 
+// farthest bounds what clocks are compared by, 146 years, so that no sum of two
+// differences overflows.
+const farthest = time.Duration(1<<62 - 1)
+
+// sum is that of two differences.
+func sum(x, y time.Duration) time.Duration { return max(-farthest, min(x+y, farthest)) }
+
 func newDifferences(files int) differences {
 	d := differences{make([][]time.Duration, files), make([]int, files)}
 	for i := range d.most {
@@ -62,7 +69,8 @@ func newDifferences(files int) differences {
 }
 
 // note takes the segments that several places of an exchange show. ICMP errors
-// do not count: they come from somewhere on the path.
+// do not count: they come from somewhere on the path; nor does what a file has
+// no time for, or one that no clock can show.
 func (d differences) note(e exchange) {
 	for _, f := range e.segments {
 		if f.Kind.IsICMP() || len(f.sightings) < 2 {
@@ -71,12 +79,12 @@ func (d differences) note(e exchange) {
 		for _, x := range f.sightings {
 			other := false
 			for _, y := range f.sightings {
-				if x.File == y.File || x.File >= len(d.most) || y.File >= len(d.most) {
+				if x.File == y.File || x.File >= len(d.most) || y.File >= len(d.most) || !areComparable(x.Time, y.Time) {
 					continue
 				}
 				other = true
 				if (f.side == SideA) == (x.vantage < y.vantage) { // it passed x first
-					d.most[x.File][y.File] = min(d.most[x.File][y.File], y.Time.Sub(x.Time)+resolution)
+					d.most[x.File][y.File] = min(d.most[x.File][y.File], sum(y.Time.Sub(x.Time), resolution))
 				}
 			}
 			if other {
@@ -84,6 +92,11 @@ func (d differences) note(e exchange) {
 			}
 		}
 	}
+}
+
+// areComparable reports whether two times can be of clocks that differ.
+func areComparable(x, y time.Time) bool {
+	return !x.IsZero() && !y.IsZero() && y.Sub(x).Abs() < farthest
 }
 
 // tighten replaces each bound by the tightest one that follows from all
@@ -94,7 +107,7 @@ func (d differences) tighten() bool {
 		for i := range n {
 			for j := range n {
 				if d.most[i][k] != unbounded && d.most[k][j] != unbounded {
-					d.most[i][j] = min(d.most[i][j], d.most[i][k]+d.most[k][j])
+					d.most[i][j] = min(d.most[i][j], sum(d.most[i][k], d.most[k][j]))
 				}
 			}
 		}
@@ -146,7 +159,7 @@ func (c *Clock) bound(first, this time.Duration) {
 func align(streams []stream, clocks []Clock) {
 	for _, s := range streams {
 		for i := range s.segments {
-			if x := &s.segments[i]; x.File < len(clocks) {
+			if x := &s.segments[i]; x.File < len(clocks) && !x.Time.IsZero() {
 				x.Time = x.Time.Add(clocks[x.File].Applied)
 			}
 		}

@@ -107,3 +107,42 @@ func TestClampingAndStrippingAreFoundBetweenTheRightPlaces(t *testing.T) {
 		t.Errorf("got %v", h.Verdict)
 	}
 }
+
+func TestTimesThatNoClockShowsAreNotCompared(t *testing.T) {
+	for _, wrong := range []time.Duration{-100 * 365 * 24 * time.Hour, 250 * 365 * 24 * time.Hour, -250 * 365 * 24 * time.Hour} {
+		w := newWorld()
+		w.clocks[3] = wrong
+		a := w.play(t, scenarios[VerdictSimultaneousOpen]...).analyse(t, 0, 3)
+		c := a.Clocks[1]
+		if c.AtLeast != nil && (c.AtMost == nil || *c.AtLeast > *c.AtMost) {
+			t.Errorf("clock wrong by %v: got between %v and %v", wrong, *c.AtLeast, c.AtMost)
+		}
+		if only(t, a).Verdict != VerdictSimultaneousOpen {
+			t.Errorf("clock wrong by %v: got %v", wrong, a.Summary)
+		}
+	}
+}
+
+func TestAFileWithoutTimesHasNoClockAndNoMargin(t *testing.T) {
+	w := newWorld().play(t, scenarios[VerdictSimultaneousOpen]...)
+	for i := range w.perPlace[3] {
+		w.perPlace[3][i].Time = time.Time{}
+	}
+	for _, places := range [][]int{{3}, {0, 3}} {
+		var a Analyzer
+		for file, place := range places {
+			for _, p := range w.perPlace[place] {
+				a.Add(file, LinkRaw, p)
+			}
+		}
+		h := a.Handshakes()[0]
+		if h.Verdict != VerdictSimultaneousOpen || h.CrossingMargin != nil {
+			t.Errorf("places %v: got %v with the margin %v, want none", places, h.Verdict, h.CrossingMargin)
+		}
+		for _, e := range h.Events {
+			if e.File == len(places)-1 && !e.At.IsZero() {
+				t.Errorf("places %v: packet %d has got the time %v", places, e.Packet, e.At)
+			}
+		}
+	}
+}
