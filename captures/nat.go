@@ -27,9 +27,9 @@ const (
 	RewritePort
 	RewriteISN         // as Cisco's ASA does by default
 	RewriteMSS         // clamping, where it is lowered
-	RewriteTimestamps  // stripped
-	RewriteSACK        // stripped
-	RewriteWindowScale // stripped
+	RewriteTimestamps  // stripped, or added
+	RewriteSACK        // stripped, or added
+	RewriteWindowScale // stripped, added, or another one
 	RewriteOptions     // other options, or their order
 	RewriteWindow
 	RewriteTTL // raised, where every router lowers it
@@ -197,22 +197,24 @@ func (t *translation) compare(in, out sighting) {
 	if a.MSS != b.MSS {
 		t.changed(RewriteMSS, out, "changes the MSS from %d to %d", a.MSS, b.MSS)
 	}
-	stripped := t.strippedOptions(a, b, out)
-	if a.Layout != b.Layout && !stripped {
+	stamps := t.present("timestamp", RewriteTimestamps, a.HasTimestamps, b.HasTimestamps, out)
+	sack := t.present("SACK", RewriteSACK, a.SACKPermitted, b.SACKPermitted, out)
+	scale := t.present("window scale", RewriteWindowScale, a.HasWindowScale, b.HasWindowScale, out)
+	if a.Layout != b.Layout && !stamps && !sack && !scale {
 		t.changed(RewriteOptions, out, "changes the TCP options or their order")
+	}
+	if a.HasWindowScale && b.HasWindowScale && a.WindowScale != b.WindowScale {
+		t.changed(RewriteWindowScale, out, "changes the window scale from %d to %d", a.WindowScale, b.WindowScale)
 	}
 }
 
-func (t *translation) strippedOptions(a, b Options, out sighting) bool {
-	n := len(t.Rewrites)
-	if a.HasTimestamps != b.HasTimestamps {
-		t.changed(RewriteTimestamps, out, "removes the timestamp option")
+// present reports whether an option is on one side of the box only.
+func (t *translation) present(option string, r Rewrite, in, out bool, shown sighting) bool {
+	switch {
+	case in && !out:
+		t.changed(r, shown, "removes the %s option", option)
+	case out && !in:
+		t.changed(r, shown, "adds the %s option", option)
 	}
-	if a.SACKPermitted != b.SACKPermitted {
-		t.changed(RewriteSACK, out, "removes the SACK option")
-	}
-	if a.HasWindowScale != b.HasWindowScale {
-		t.changed(RewriteWindowScale, out, "removes the window scale option")
-	}
-	return len(t.Rewrites) > n
+	return in != out
 }

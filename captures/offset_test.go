@@ -103,6 +103,9 @@ func TestClampingAndStrippingAreFoundBetweenTheRightPlaces(t *testing.T) {
 	if want := [][2]int{{2, 3}, {3, 2}}; !slices.Equal(found[RewriteTimestamps], want) {
 		t.Errorf("got stripping between %v, want %v", found[RewriteTimestamps], want)
 	}
+	if len(found[RewriteOptions]) > 0 {
+		t.Errorf("got other options between %v: nothing but the timestamp is missing there", found[RewriteOptions])
+	}
 	if h.Verdict != VerdictSimultaneousOpen {
 		t.Errorf("got %v", h.Verdict)
 	}
@@ -143,6 +146,20 @@ func TestAFileWithoutTimesHasNoClockAndNoMargin(t *testing.T) {
 			if e.File == len(places)-1 && !e.At.IsZero() {
 				t.Errorf("places %v: packet %d has got the time %v", places, e.Packet, e.At)
 			}
+		}
+	}
+}
+
+func TestABoxThatAddsAnOptionDoesNotRemoveIt(t *testing.T) {
+	crossed := sighting{Segment: Segment{Kind: KindSyn, Options: Options{HasWindowScale: true, WindowScale: 7, Layout: 3}}}
+	var added, changed translation
+	added.compare(sighting{Segment: Segment{Kind: KindSyn}}, crossed)
+	other := crossed
+	other.Options.WindowScale = 2
+	changed.compare(crossed, other)
+	for text, list := range map[string][]detail{"adds the window scale option": added.details, "changes the window scale from 7 to 2": changed.details} {
+		if len(list) != 1 || list[0].text != text {
+			t.Errorf("got %+v, want %q", list, text)
 		}
 	}
 }
