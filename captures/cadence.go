@@ -11,7 +11,7 @@ import (
 type Cadence struct {
 	Side   Side            `json:"side"`
 	Kind   string          `json:"kind"`    // "kernel": one SYN, sent again by the system; "connect-loop": a program tries anew; "both"
-	Gaps   []time.Duration `json:"gaps_ns"` // between SYNs
+	Gaps   []time.Duration `json:"gaps_ns"` // between SYNs, those aside that the clock does not tell
 	Stacks []string        `json:"stacks"`  // systems that this rhythm and these options fit; empty: none known
 	File   int             `json:"file"`
 	Packet int             `json:"packet"` // the second SYN
@@ -73,17 +73,24 @@ func (f *facts) cadences() []Cadence {
 }
 
 func newCadence(side Side, syns []Segment) Cadence {
-	c := Cadence{Side: side, Kind: "kernel", Stacks: []string{}, File: syns[1].File, Packet: syns[1].Packet}
+	c := Cadence{Side: side, Kind: "kernel", Gaps: []time.Duration{}, Stacks: []string{}, File: syns[1].File, Packet: syns[1].Packet}
 	var longest, run []time.Duration
 	again, anew := false, false
 	for i, s := range syns[1:] {
 		gap := s.Time.Sub(syns[i].Time)
-		c.Gaps = append(c.Gaps, gap)
+		told := gap >= 0 && !s.Time.IsZero() && !syns[i].Time.IsZero() // else the clock was set back, or there is none
+		if told {
+			c.Gaps = append(c.Gaps, gap)
+		}
 		if s.Seq != syns[i].Seq {
 			anew, run = true, nil
 			continue
 		}
-		again, run = true, append(run, gap)
+		if again = true; !told {
+			run = nil
+			continue
+		}
+		run = append(run, gap)
 		if len(run) > len(longest) {
 			longest = slices.Clone(run)
 		}
@@ -95,7 +102,7 @@ func newCadence(side Side, syns []Segment) Cadence {
 		c.Kind = "connect-loop"
 	}
 	for _, s := range schedules {
-		if again && s.fits(longest) && s.fitsOptions(syns[0]) {
+		if len(longest) > 0 && s.fits(longest) && s.fitsOptions(syns[0]) {
 			c.Stacks = append(c.Stacks, s.stack)
 		}
 	}

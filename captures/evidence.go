@@ -28,7 +28,7 @@ func (f *facts) evidence(h Handshake, changes []translation) []Evidence {
 	case VerdictOneSided:
 		e.add(f.segments[0], "Only one direction was captured; what it acknowledges shows that the other existed.")
 	default:
-		e.add(f.segments[len(f.segments)-1], "The capture ends, or lacks packets, before it is seen how the opening ended: the last of it is this %s.", label(f.segments[len(f.segments)-1].Kind))
+		f.tellIncomplete(&e, h)
 	}
 	f.tellEstablished(&e, h)
 	f.tellCadence(&e, h)
@@ -102,19 +102,25 @@ func (f *facts) tellThreeWay(e *evidenceList) {
 	e.add(f.segments[f.ack[opener]], "%s acknowledged it.", name(opener))
 }
 
+func (f *facts) tellIncomplete(e *evidenceList, h Handshake) {
+	if h.Established != nil {
+		e.add(f.segments[0], "Too much of the opening is missing to tell how it went: the first of it is this %s.", label(f.segments[0].Kind))
+		return
+	}
+	last := f.segments[len(f.segments)-1]
+	e.add(last, "The capture ends, or lacks packets, before it is seen how the opening ended: the last of it is this %s.", label(last.Kind))
+}
+
 func (f *facts) tellRejected(e *evidenceList, v Verdict) {
 	f.tellSyns(e)
 	for _, side := range []Side{SideA, SideB} {
 		if i := f.icmp[side]; i >= 0 {
 			x := f.segments[i]
 			e.add(x, "%s reported about %s's SYN: %s (ICMP type %d, code %d).", x.Reporter, name(side), icmpMeaning(x.Segment), x.ICMPType, x.ICMPCode)
+			f.tellSurvived(e, side, i)
 		}
 		if i := f.rst[side]; i >= 0 {
-			asked := KindSyn
-			if f.syn[side.Other()] < 0 {
-				asked = KindSynAck
-			}
-			e.add(f.segments[i], "A %s in %s's name answered %s's %s.", label(f.segments[i].Kind), name(side), name(side.Other()), label(asked))
+			f.tellReset(e, side, i)
 		}
 	}
 	r := f.rejection(v)
@@ -129,14 +135,43 @@ func (f *facts) tellRejected(e *evidenceList, v Verdict) {
 	}
 }
 
+// tellSurvived: an end that repeats its SYN after an error still waits for an
+// answer.
+func (f *facts) tellSurvived(e *evidenceList, side Side, err int) {
+	for _, x := range f.segments[err+1:] {
+		if x.Kind == KindSyn && x.side == side && x.Seq == f.isn[side] {
+			e.add(x, "%s repeated its SYN afterwards: the error did not end its attempt.", name(side))
+			return
+		}
+	}
+}
+
+// tellReset: a RST of an end that had sent a SYN-ACK takes that back.
+func (f *facts) tellReset(e *evidenceList, side Side, reset int) {
+	x, asked := f.segments[reset], KindSyn
+	if f.syn[side.Other()] < 0 {
+		asked = KindSynAck
+	}
+	if i := f.synAck[side]; i >= 0 && i < reset {
+		e.add(f.segments[i], "%s answered %s's SYN with a SYN-ACK first.", name(side), name(side.Other()))
+		e.add(x, "A %s in %s's name took that back.", label(x.Kind), name(side))
+		return
+	}
+	e.add(x, "A %s in %s's name answered %s's %s.", label(x.Kind), name(side), name(side.Other()), label(asked))
+}
+
 func (f *facts) tellCadence(e *evidenceList, h Handshake) {
 	for _, c := range h.Cadence {
 		var text string
 		switch {
+		case c.Kind == "connect-loop" && len(c.Gaps) == 0:
+			text = fmt.Sprintf("%s's SYNs have a new sequence number each: a program that connects again and again.", name(c.Side))
 		case c.Kind == "connect-loop":
 			text = fmt.Sprintf("%s's SYNs have a new sequence number each, %v apart at the least: a program that connects again and again.", name(c.Side), round(slices.Min(c.Gaps)))
 		case c.Kind == "both":
 			text = fmt.Sprintf("%s's system repeated SYNs, and its program connected anew.", name(c.Side))
+		case len(c.Gaps) == 0:
+			text = fmt.Sprintf("%s's system repeated its SYN.", name(c.Side))
 		default:
 			text = fmt.Sprintf("%s's system repeated its SYN after %s.", name(c.Side), listOf(c.Gaps))
 		}
@@ -178,14 +213,18 @@ func (f *facts) tellUnanswered(e *evidenceList, h Handshake) {
 		return
 	}
 	if last.Kind.isRst() && last.side == SideA {
-		e.add(last, "Nothing came back, and A itself gave up with a %s.", label(last.Kind))
+		e.add(last, "No answer was captured, and A itself ended it with a %s, which hosts send in answer to something only (RFC 9293 section 3.10.7).", label(last.Kind))
 		return
 	}
 	if h.SynsA <= 1 {
 		e.add(last, "Nothing came back to this one SYN while the capture went on.")
 		return
 	}
-	e.add(last, "Nothing came back to any of %d SYNs in %v.", h.SynsA, round(last.Time.Sub(f.segments[0].Time)))
+	if took := last.Time.Sub(f.segments[0].Time); took > 0 {
+		e.add(last, "Nothing came back to any of %d SYNs in %v.", h.SynsA, round(took))
+		return
+	}
+	e.add(last, "Nothing came back to any of %d SYNs.", h.SynsA)
 }
 
 func (f *facts) tellEstablished(e *evidenceList, h Handshake) {

@@ -48,7 +48,7 @@ type facts struct {
 	early  [3]int // an ACK of the other's ISN before this end's own SYN
 	rst    [3]int // a RST of this side, or in its name, against the opening
 	icmp   [3]int // an ICMP error about this side's SYN or SYN-ACK
-	late   [3]int // a SYN-ACK repeated after the other end's ack
+	late   [3]int // a SYN-ACK repeated, or a RST, after the other end's ack
 }
 
 // within reports whether x lies in the 2^30 numbers from base on: the greatest
@@ -175,6 +175,9 @@ func (f *facts) noteReset(i int, x flight, acksPeer bool) {
 	alone := x.Kind == KindRst && !f.known[me] // what a NAT or a filter may make up
 	if inWindow && x.Kind == KindRst || ofSyn || alone {
 		setFirst(&f.rst[me], i)
+		if f.ack[peer] >= 0 {
+			f.late[me] = i
+		}
 	}
 }
 
@@ -236,8 +239,9 @@ func (f *facts) judgeRejected() Verdict {
 	return verdict
 }
 
-// fatal leaves out the errors that TCP must survive: RFC 5461 section 2, and
-// path MTU discovery, which no SYN needs.
+// fatal leaves out path MTU discovery, which no SYN needs. Which other errors
+// end an opening differs from system to system (RFC 5461 section 2): each is an
+// answer, and one that a SYN survived is called so in the evidence.
 func (f *facts) fatal(i int) bool { return f.segments[i].Kind != KindICMPTooBig }
 
 func (f *facts) judgePartial() Verdict {
@@ -309,15 +313,10 @@ func (f *facts) established(v Verdict) *bool {
 		return no
 	case v == VerdictOneSided, v == VerdictIncomplete, v == VerdictUnknown:
 		return nil
-	case ackA && !f.doubted(SideB), ackB && !f.doubted(SideA):
+	case ackA && !f.has(f.late, SideB), ackB && !f.has(f.late, SideA): // the silent side shows no doubt
 		return yes
 	case f.has(f.rst, SideA), f.has(f.rst, SideB):
 		return no
 	}
 	return nil
-}
-
-// doubted: the silent side shows that it did not take the last ACK.
-func (f *facts) doubted(silent Side) bool {
-	return f.has(f.late, silent) || f.has(f.rst, silent)
 }

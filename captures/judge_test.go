@@ -2,6 +2,7 @@ package captures
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -41,6 +42,11 @@ func TestSequenceNumbersDecideTheVerdict(t *testing.T) {
 		{"three-way with data in the SYN", VerdictThreeWay, established, []string{"A syn 100 len=20", "B syn-ack 900 121", "A ack 121 901"}},
 		{"three-way whose ACK got lost", VerdictThreeWay, unknown,
 			[]string{"A syn 100", "B syn-ack 900 101", "A ack 101 901", "B syn-ack 900 101 +1s"}},
+		{"a RST that did not keep it from standing", VerdictThreeWay, established,
+			[]string{"A syn 100", "B rst-ack 0 101", "B syn-ack 900 101", "A ack 101 901"}},
+		{"a RST after the ACK", VerdictThreeWay, failed, []string{"A syn 100", "B syn-ack 900 101", "A ack 101 901", "B rst 901"}},
+		{"both established, and no SYN-ACK captured", VerdictIncomplete, established,
+			[]string{"A syn 100", "B syn 900", "A ack 101 901", "B ack 901 101"}},
 		{"three-way after a refused attempt", VerdictThreeWay, established,
 			[]string{"A syn 100", "B rst-ack 0 101", "A syn 200", "B syn-ack 900 201", "A ack 201 901", "B data 901 201"}},
 		{"established and reset later", VerdictThreeWay, established,
@@ -133,6 +139,39 @@ func TestMarginOfALateCrossingIsByHowMuchItMissed(t *testing.T) {
 	h := play(t, "A syn 100 +0s", "B syn 900 +100ms", "A syn-ack 100 901 +0s", "B ack 901 101 +40ms")[0]
 	if want := -60 * time.Millisecond; h.CrossingMargin == nil || *h.CrossingMargin != want {
 		t.Errorf("got margin %v, want %v", h.CrossingMargin, want)
+	}
+}
+
+func TestSentencesDoNotContradictEachOther(t *testing.T) {
+	for _, test := range []struct {
+		not    string
+		script []string
+	}{
+		{"crossed", []string{"A syn 100", "B syn-ack 900 101", "A rst 101"}}, // B opened nothing
+		{"whether it was established", []string{"A syn 100", "B syn 900", "A ack 101 901", "B ack 901 101"}},
+		{"how the opening ended", []string{"A syn 100", "B syn 900", "A ack 101 901", "B ack 901 101"}},
+		{"answered a's syn.", []string{"A syn 100", "B syn-ack 900 101", "B rst 901"}},
+		{"nothing came back", []string{"A syn 100", "A rst 101"}},
+		{"-5", []string{"A syn 100", "A syn 100 +-5s"}},
+		{"-5", []string{"A syn 100", "A syn 200 +-5s"}},
+	} {
+		h := play(t, test.script...)[0]
+		sentences := slices.Clone(h.Limits)
+		for _, e := range h.Evidence {
+			sentences = append(sentences, e.Text)
+		}
+		for _, s := range sentences {
+			if strings.Contains(strings.ToLower(s), test.not) {
+				t.Errorf("%q: %v, established %v: got %q", test.script, h.Verdict, show(h.Established), s)
+			}
+		}
+	}
+}
+
+func TestASynThatSurvivesAnICMPErrorIsSaidToDoSo(t *testing.T) {
+	h := play(t, "A syn 100 ttl=2", "A icmp 100", "A syn 100 +1s")[0]
+	if !slices.ContainsFunc(h.Evidence, func(e Evidence) bool { return e.Packet == 3 && strings.Contains(e.Text, "did not end its attempt") }) {
+		t.Errorf("got %+v", h.Evidence)
 	}
 }
 

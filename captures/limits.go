@@ -44,7 +44,11 @@ func (f *facts) limitsOfVerdict(h Handshake, say func(string, ...any)) {
 	case VerdictRefused, VerdictICMPRejected:
 		f.limitsOfOrigin(h, say)
 	case VerdictIncomplete:
-		say("Whether it was established afterwards is not known.")
+		if h.Established == nil {
+			say("Whether it was established afterwards is not known.")
+		} else {
+			say("Segments of the opening are missing: how it was opened is not known.")
+		}
 	}
 }
 

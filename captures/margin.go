@@ -87,7 +87,7 @@ func (f *facts) seenAt(flight, vantage int) (time.Time, bool) {
 // after the other's had been turned away; positive, it was on its way before.
 func (r *rejection) afterSyn() (time.Duration, Segment, bool) {
 	own := r.syn[r.refuser]
-	if own < 0 {
+	if own < 0 || r.syn[r.refuser.Other()] < 0 {
 		return 0, Segment{}, false
 	}
 	for v := range r.streams {

@@ -49,7 +49,8 @@ type rejection struct {
 	*facts
 	flight
 	refuser Side
-	asked   int // the latest segment that it can answer, or -1
+	asked   int  // the latest segment that it can answer, or -1
+	revokes bool // the refuser had answered with a SYN-ACK
 	origin  Origin
 }
 
@@ -71,6 +72,8 @@ func (f *facts) rejection(v Verdict) *rejection {
 	if r.Kind.IsICMP() {
 		r.refuser = r.refuser.Other()
 	}
+	answer := f.synAck[r.refuser]
+	r.revokes = answer >= 0 && answer < index
 	for i, x := range f.segments[:index] {
 		if x.side == r.refuser.Other() && !x.Kind.IsICMP() && !x.Kind.isRst() {
 			r.asked = i
@@ -143,16 +146,27 @@ func (f *facts) end(side Side) int {
 }
 
 // atHome reports whether the nearest vantage point to a side is on its host:
-// what it sends has lost no hop there.
-func (f *facts) atHome(side Side) bool {
+// what it sends has lost no hop there, SYNs aside that were sent with a TTL too
+// low for a usual one.
+func (f *facts) atHome(side Side) (home bool) {
 	for _, x := range f.segments {
 		s, ok := x.at(f.end(side))
-		if ok && x.side == side && !x.Kind.IsICMP() && !x.Kind.isRst() && !s.leaked {
-			return hops(s.TTL) == 0
+		if !ok || x.side != side || x.Kind.IsICMP() || x.Kind.isRst() || s.leaked {
+			continue
+		}
+		switch n := hops(s.TTL); {
+		case n == 0:
+			home = true
+		case n <= farthestHops:
+			return false
 		}
 	}
-	return false
+	return home
 }
+
+// farthestHops is more routers than lie on any path: a TTL that would mean more
+// began with none of the usual values, as that of a SYN that is to die on its way.
+const farthestHops = 40
 
 // hops is how many routers a segment has behind it, if it began with one of the
 // usual TTLs: 64 (Unix), 128 (Windows), 255 (routers).

@@ -2,6 +2,7 @@ package captures
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -139,5 +140,32 @@ func TestAConnectLoopIsNotTheKernels(t *testing.T) {
 	).analyse(t, 0))
 	if len(h.Cadence) != 1 || h.Cadence[0].Kind != "connect-loop" || len(h.Cadence[0].Stacks) != 0 {
 		t.Errorf("got %+v", h.Cadence)
+	}
+}
+
+func TestALowTTLIsNoDistance(t *testing.T) {
+	h := play(t, "A syn 100 ttl=2", "B syn 900 ttl=1", "A syn 100 ttl=64 +1s", "B rst-ack 0 101 ttl=63")[0]
+	for _, r := range h.Reset.Reasons {
+		if strings.Contains(r.Text, "hops behind it") {
+			t.Errorf("got %q from a SYN that was sent to die on its way", r.Text)
+		}
+	}
+	if !slices.ContainsFunc(h.Limits, func(s string) bool { return strings.HasPrefix(s, "This was captured on A's host") }) {
+		t.Errorf("got %q, want A's host in it: a SYN of A's has TTL 64", h.Limits)
+	}
+}
+
+func TestARSTThatTakesASynAckBackAnswersNoSyn(t *testing.T) {
+	for _, reset := range []string{"B rst 901", "B rst-ack 901 101"} {
+		h := play(t, "A syn 100", "B syn-ack 900 101 ttl=50", reset+" ttl=50")[0]
+		if h.Verdict != VerdictRefused || h.Reset == nil || h.Reset.By != "b" {
+			t.Errorf("%s: got %v by %+v, want one by b", reset, h.Verdict, h.Reset)
+			continue
+		}
+		for _, r := range h.Reset.Reasons {
+			if strings.Contains(r.Text, "in answer to a SYN") {
+				t.Errorf("%s: got %q", reset, r.Text)
+			}
+		}
 	}
 }

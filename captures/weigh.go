@@ -1,6 +1,9 @@
 package captures
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // weighPlaces asks where it was seen: what an end sends passes the vantage
 // point before that end.
@@ -69,9 +72,9 @@ func (r *rejection) alike() (list []Segment) {
 // weighHops compares TTLs. A host may give its RSTs another initial TTL than
 // its sockets, so it is the distance that counts.
 func (r *rejection) weighHops() {
-	list := r.alike()
-	if len(list) == 0 {
-		return
+	list := slices.DeleteFunc(r.alike(), func(y Segment) bool { return hops(y.TTL) > farthestHops })
+	if len(list) == 0 || hops(r.TTL) > farthestHops {
+		return // it began with a TTL that was chosen
 	}
 	x, several := list[0], false
 	for _, y := range list {
@@ -120,10 +123,11 @@ func (r *rejection) weighBehaviour() {
 func (r *rejection) weighForm() {
 	if r.asked >= 0 {
 		asked := r.segments[r.asked]
-		if asked.Kind == KindSyn && r.Kind == KindRst {
+		toSyn := asked.Kind == KindSyn && !r.revokes
+		if toSyn && r.Kind == KindRst {
 			r.add(3, r.Segment, "It is a RST without ACK in answer to a SYN; RFC 9293 section 3.10.7.1 wants one with ACK.")
 		}
-		if asked.Kind == KindSyn && r.Kind == KindRstAck && r.Seq != 0 {
+		if toSyn && r.Kind == KindRstAck && r.Seq != 0 {
 			r.add(1, r.Segment, "Its sequence number is %d; RFC 9293 section 3.10.7.1 wants 0 in answer to a SYN.", r.Seq)
 		}
 		if r.ID != 0 && r.ID == asked.ID && r.From.Addr().Is4() {
@@ -173,7 +177,7 @@ func (r *rejection) weighTiming() {
 		}
 	}
 	switch {
-	case least < time.Millisecond:
+	case least < time.Millisecond, took < 0, asked.Time.IsZero(), r.Time.IsZero():
 	case took < least*6/10:
 		r.add(3, shown, "It came after %v, and %s itself does not answer in less than %v.", round(took), name(r.refuser), round(least))
 	case took < 3*least:
