@@ -57,7 +57,9 @@ func within(x, base uint32) bool { return x-base < 1<<30 }
 
 // choosePair finds the ISNs that were acknowledged: of all SYN-ACKs the pair
 // that later acknowledgements confirm, then the latest. Without a SYN-ACK the
-// last SYN of each side stands.
+// last SYN of each side stands. A SYN-ACK that acknowledges none of the SYNs
+// that were seen, and that nothing confirms, is a stray: its receiver drops it
+// (RFC 9293 section 3.10.7.3).
 func choosePair(e exchange) pair {
 	var best pair
 	for _, f := range e.segments {
@@ -65,15 +67,17 @@ func choosePair(e exchange) pair {
 			best.isn[f.side], best.known[f.side] = f.Seq, true
 		}
 	}
-	score := -1
+	tried, score := best.known, -1
 	for _, f := range e.segments {
 		if f.Kind != KindSynAck {
 			continue
 		}
+		isn, answers := e.acknowledged(f)
 		var p pair
-		p.isn[f.side], p.isn[f.side.Other()] = f.Seq, e.acknowledged(f)
+		p.isn[f.side], p.isn[f.side.Other()] = f.Seq, isn
 		p.known = [3]bool{false, true, true}
-		if n := e.confirmations(p); n >= score {
+		n := e.confirmations(p)
+		if stray := n == 0 && tried[f.side.Other()] && !answers; n >= score && !stray {
 			score, best = n, p
 		}
 	}
@@ -82,14 +86,14 @@ func choosePair(e exchange) pair {
 
 // acknowledged is the ISN that a SYN-ACK acknowledges: the number before its
 // ack, or, where the SYN carried data (RFC 7413), one that lies as far back as
-// that data is long.
-func (e exchange) acknowledged(synAck flight) uint32 {
+// that data is long. It also says whether such a SYN was seen.
+func (e exchange) acknowledged(synAck flight) (isn uint32, seen bool) {
 	for _, x := range e.segments {
 		if x.Kind == KindSyn && x.side == synAck.side.Other() && synAck.Ack-x.Seq-1 <= uint32(x.PayloadLen) {
-			return x.Seq
+			return x.Seq, true
 		}
 	}
-	return synAck.Ack - 1
+	return synAck.Ack - 1, false
 }
 
 // confirmations counts the ends that sent what only an established end sends.

@@ -175,6 +175,23 @@ func TestASynThatSurvivesAnICMPErrorIsSaidToDoSo(t *testing.T) {
 	}
 }
 
+func TestAStraySynAckIsNotTheAttempt(t *testing.T) {
+	for _, script := range [][]string{
+		{"A syn 100", "B syn-ack 900 777"},
+		{"A syn 100", "B syn-ack 900 777", "A rst 777"}, // and A goes on waiting
+		{"A syn 100", "B syn-ack 900 101", "B syn-ack 900 777"},
+	} {
+		h := play(t, script...)[0]
+		if h.ISNA == nil || *h.ISNA != 100 || h.Verdict != VerdictIncomplete {
+			t.Errorf("%q: got %v of the attempt %v, want incomplete of 100", script, h.Verdict, h.ISNA)
+		}
+	}
+	h := play(t, "A syn 100", "B rst-ack 0 101", "B syn-ack 900 201", "A ack 201 901")[0] // A's second SYN was not captured
+	if h.ISNA == nil || *h.ISNA != 200 {
+		t.Errorf("got %v of the attempt %v, want 200", h.Verdict, h.ISNA)
+	}
+}
+
 func TestTimesThatRunBackGiveNoMargin(t *testing.T) {
 	for name, script := range map[string][]string{
 		"set back after A's SYN":    {"A syn 100", "B syn 900", "A syn-ack 100 901 +-5s", "B syn-ack 900 101", "A ack 101 901", "B ack 901 101"},
