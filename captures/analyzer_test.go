@@ -1,6 +1,7 @@
 package captures
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"testing"
@@ -56,6 +57,43 @@ func TestAScannerThatUsesOneNumberOpensManyHandshakes(t *testing.T) {
 	}
 	if n := len(a.Handshakes()); n != 50 {
 		t.Errorf("got %d handshakes, want 50", n)
+	}
+}
+
+// copies are SYNs of one sequence number, with one timestamp, to many
+// destinations; change sees each before it is fed.
+func copies(t *testing.T, count int, change func(i uint32, packet []byte)) *Analyzer {
+	t.Helper()
+	syn := newWorld().play(t, sent{side: SideA, kind: KindSyn, seq: 100}).perPlace[0][0].Data
+	a := new(Analyzer)
+	for i := range uint32(count) {
+		data := bytes.Clone(syn)
+		binary.BigEndian.PutUint32(data[16:], 8<<24|i)
+		change(i, data)
+		a.Add(0, LinkRaw, Packet{Time: dawn.Add(time.Duration(i)), Data: data, Length: len(data)})
+	}
+	return a
+}
+
+func TestAScannerThatUsesOneTimestampOpensManyHandshakes(t *testing.T) {
+	a := copies(t, 50, func(i uint32, packet []byte) { binary.BigEndian.PutUint16(packet[4:], uint16(i)) }) // as nmap -O does
+	if n := len(a.Handshakes()); n != 50 {
+		t.Errorf("got %d handshakes, want 50", n)
+	}
+}
+
+func TestEqualSynsByTheThousandAreNoExchangeOfThousands(t *testing.T) {
+	const many = 2000
+	list := copies(t, many, func(uint32, []byte) {}).Handshakes()
+	places := 0
+	for _, h := range list {
+		places += len(h.Vantages)
+		if len(h.Vantages) > maxUnited {
+			t.Fatalf("got an exchange at %d places, want at most %d", len(h.Vantages), maxUnited)
+		}
+	}
+	if places != many {
+		t.Errorf("got %d SYNs in %d handshakes, want %d", places, len(list), many)
 	}
 }
 

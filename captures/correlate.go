@@ -1,6 +1,7 @@
 package captures
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -42,29 +43,39 @@ func correlate(flows []*flow) [][]*flow {
 	return out
 }
 
+// maxUnited bounds how many flows are taken for one exchange, which is more
+// places than anybody captures at: what is done with them grows with the square.
+const maxUnited = 256
+
 // union is a disjoint-set forest over the indices of flows; the root of each
 // set is its least index.
-type union []int
+type union struct{ parent, size []int }
 
 func newUnion(n int) union {
-	u := make(union, n)
-	for i := range u {
-		u[i] = i
+	u := union{make([]int, n), make([]int, n)}
+	for i := range n {
+		u.parent[i], u.size[i] = i, 1
 	}
 	return u
 }
 
 func (u union) find(i int) int {
-	for u[i] != i {
-		u[i] = u[u[i]]
-		i = u[i]
+	for u.parent[i] != i {
+		u.parent[i] = u.parent[u.parent[i]]
+		i = u.parent[i]
 	}
 	return i
 }
 
+// unite leaves two sets apart that together would be too large.
 func (u union) unite(i, j int) {
 	i, j = u.find(i), u.find(j)
-	u[max(i, j)] = min(i, j)
+	if i == j || u.size[i]+u.size[j] > maxUnited {
+		return
+	}
+	root := min(i, j)
+	u.parent[max(i, j)] = root
+	u.size[root] = u.size[i] + u.size[j]
 }
 
 func severalPlaces(flows []*flow) bool {
@@ -72,18 +83,21 @@ func severalPlaces(flows []*flow) bool {
 }
 
 func (u union) bySequence(flows []*flow) {
-	holders := map[uint32][]int{}
+	type holder struct {
+		isn  uint32
+		flow int
+	}
+	var list []holder
 	for i, f := range flows {
 		for k := range f.isns {
-			holders[k.isn] = append(holders[k.isn], i)
+			list = append(list, holder{k.isn, i})
 		}
 	}
-	for isn, list := range holders {
-		for n, i := range list[1:] {
-			for _, j := range list[max(0, n+1-maxCompared) : n+1] {
-				if u.find(i) != u.find(j) && shareSyn(flows[i], flows[j], isn) {
-					u.unite(i, j)
-				}
+	slices.SortFunc(list, func(x, y holder) int { return cmp.Or(cmp.Compare(x.isn, y.isn), cmp.Compare(x.flow, y.flow)) })
+	for n, x := range list {
+		for _, y := range list[max(0, n-maxCompared):n] {
+			if x.isn == y.isn && u.find(x.flow) != u.find(y.flow) && shareSyn(flows[x.flow], flows[y.flow], x.isn) {
+				u.unite(x.flow, y.flow)
 			}
 		}
 	}
@@ -109,9 +123,10 @@ func samePlace(f, g *flow) bool {
 }
 
 // isForwarded is for one place that sees a SYN before and after a NAT, which
-// takes a timestamp to believe: a scanner may use one number for all targets.
+// takes a timestamp and the identification of the packet to believe: a scanner
+// may use one number, and one timestamp, for all targets.
 func isForwarded(x, y Segment) bool {
-	return x.Options.HasTimestamps && y.Options.HasTimestamps && y.Time.Sub(x.Time).Abs() <= duplicateFrame
+	return x.Options.HasTimestamps && y.Options.HasTimestamps && x.ID == y.ID && y.Time.Sub(x.Time).Abs() <= duplicateFrame
 }
 
 // isSameSyn is for two sightings with one sequence number. The clocks of two
@@ -150,20 +165,27 @@ func fingerprintOf(s Segment) (fingerprint, bool) {
 // flow that would fit.
 func (u union) byFingerprint(flows []*flow) {
 	holders := map[fingerprint][]int{}
+	var order []fingerprint
 	for i, f := range flows {
 		for _, x := range f.segments {
-			if p, ok := fingerprintOf(x); ok && !slices.Contains(holders[p], i) {
-				holders[p] = append(holders[p], i)
+			p, ok := fingerprintOf(x)
+			list := holders[p]
+			if last := len(list) - 1; !ok || last >= 0 && list[last] == i {
+				continue
+			}
+			if holders[p] = append(list, i); list == nil {
+				order = append(order, p)
 			}
 		}
 	}
-	for p, list := range holders {
+	for _, p := range order {
+		list := holders[p]
 		if len(list) < 2 || len(list) > maxCompared {
 			continue
 		}
 		for n, i := range list {
 			for _, j := range list[:n] {
-				if alike := shareFingerprint(flows, list, i, j, p); alike {
+				if shareFingerprint(flows, list, i, j, p) {
 					u.unite(i, j)
 				}
 			}
@@ -204,15 +226,12 @@ func (u union) byContinuation(flows []*flow) {
 	holders := map[ends][]int{}
 	for i, f := range flows {
 		k := ends{f.key.low, f.key.high}
-		holders[k] = append(holders[k], i)
-	}
-	for _, list := range holders {
-		for n, i := range list {
-			for _, j := range list[max(0, n-maxCompared):n] {
-				if isSplit(flows[i], flows[j]) {
-					u.unite(i, j)
-				}
+		list := holders[k]
+		for _, j := range list[max(0, len(list)-maxCompared):] {
+			if isSplit(flows[i], flows[j]) {
+				u.unite(i, j)
 			}
 		}
+		holders[k] = append(list, i)
 	}
 }
