@@ -39,12 +39,12 @@ type flightKey struct {
 	occurrence int // of the same at one place: a retransmission without timestamps
 }
 
-func (s stream) keys(stamped bool) []flightKey {
+func (s stream) keys(stamped [3]bool) []flightKey {
 	seen := map[flightKey]int{}
 	keys := make([]flightKey, len(s.segments))
 	for i, x := range s.segments {
 		k := flightKey{side: s.side(x), kind: x.Kind, seq: x.Seq, ack: x.Ack, tsval: x.Options.TSval, length: x.PayloadLen}
-		if !stamped {
+		if !stamped[k.side] {
 			k.tsval = 0
 		}
 		seen[k]++
@@ -54,16 +54,23 @@ func (s stream) keys(stamped bool) []flightKey {
 	return keys
 }
 
-// stamped reports whether all places show timestamps: a NAT may strip them.
-func stamped(streams []stream) bool {
+// stamped says of each side whether all places that show SYNs of it show
+// timestamps in them: a NAT may strip them. A SYN that was crafted without one
+// may be among others.
+func stamped(streams []stream) (sides [3]bool) {
+	sides = [3]bool{SideA: true, SideB: true}
 	for _, s := range streams {
+		var syns, stamps [3]bool
 		for _, x := range s.segments {
-			if x.Kind == KindSyn && !x.Options.HasTimestamps {
-				return false
+			if side := s.side(x); x.Kind.isSyn() {
+				syns[side], stamps[side] = true, stamps[side] || x.Options.HasTimestamps
 			}
 		}
+		for side := range sides {
+			sides[side] = sides[side] && (stamps[side] || !syns[side])
+		}
 	}
-	return true
+	return sides
 }
 
 // newExchange unites the sightings of streams that are in the order of the path.
@@ -128,35 +135,57 @@ func orderByPath(streams []stream) {
 	}
 }
 
-// before reports whether x lies nearer to A than y. What A sent has more hops
-// behind it at the place that is farther, and what B sent fewer. Where the hops
-// do not tell, times do: the mean of the delays in both directions does not
-// depend on an error between the clocks of two files.
-func before(x, y stream, stamped bool) bool {
-	var sum, count [2]time.Duration
+// before reports whether x lies nearer to A than y. What A sent passes x first
+// then, and what B sent y, so that the delays of both directions together, in
+// which an error between the clocks of two files cancels, are positive. Where
+// times do not tell, hops do: what A sent has more of them behind it at the
+// place that is farther. They come second because a NAT may set the TTL anew.
+func before(x, y stream, stamped [3]bool) bool {
+	var delays [2][]time.Duration
+	var first, last time.Time
 	hops := 0
 	seen := map[flightKey]Segment{}
 	for i, k := range x.keys(stamped) {
 		seen[k] = x.segments[i]
 	}
 	for i, k := range y.keys(stamped) {
-		other, common := seen[k]
+		here := y.segments[i]
+		there, common := seen[k]
 		if !common || k.kind.IsICMP() {
 			continue
 		}
-		delay, ttl := y.segments[i].Time.Sub(other.Time), int(other.TTL)-int(y.segments[i].TTL)
+		sign := 1
 		if k.side == SideB {
-			delay, ttl = -delay, -ttl
+			sign = -1
 		}
-		sum[k.side-1] += delay
-		count[k.side-1]++
-		hops += ttl
-	}
-	var mean time.Duration
-	for i := range sum {
-		if count[i] > 0 {
-			mean += sum[i] / count[i]
+		hops += sign * (int(there.TTL) - int(here.TTL))
+		if !areComparable(here.Time, there.Time) {
+			continue
+		}
+		delays[k.side-1] = append(delays[k.side-1], time.Duration(sign)*here.Time.Sub(there.Time))
+		if first.IsZero() || here.Time.Before(first) {
+			first = here.Time
+		}
+		if here.Time.After(last) {
+			last = here.Time
 		}
 	}
-	return cmp.Or(cmp.Compare(hops, 0), cmp.Compare(mean, 0)) > 0
+	trip := median(delays[0]) + median(delays[1])
+	if both := delays[0] != nil && delays[1] != nil; both && trip.Abs() > 2*resolution+last.Sub(first)/drift {
+		return trip > 0
+	}
+	return cmp.Or(cmp.Compare(hops, 0), cmp.Compare(trip, 0)) > 0
+}
+
+// drift is a share of the time that passed, 100 ppm: two clocks that are not
+// set in between differ by less at its end, if they did not at its beginning.
+const drift = 10_000
+
+// median is 0 for nothing.
+func median(list []time.Duration) time.Duration {
+	if len(list) == 0 {
+		return 0
+	}
+	slices.Sort(list)
+	return list[len(list)/2]
 }

@@ -163,3 +163,44 @@ func TestABoxThatAddsAnOptionDoesNotRemoveIt(t *testing.T) {
 		}
 	}
 }
+
+func TestACraftedSynThatDiesOnItsWayIsNotTheOneThatArrives(t *testing.T) {
+	for _, bare := range []bool{true, false} {
+		w := newWorld()
+		w.noStamps = bare // of the SYN that dies: the packet that a program wrote
+		w.play(t, sent{at: 0, side: SideA, kind: KindSyn, seq: 100, ttl: 2, reach: 2})
+		w.noStamps = false
+		late := slices.Clone(scenarios[VerdictSimultaneousOpen])
+		for i := range late {
+			late[i].at += 300 * ms
+		}
+		h := only(t, w.play(t, late...).analyse(t, 0, 2, 3))
+		for _, n := range h.NAT {
+			if slices.Contains(n.Rewrites, RewriteTTL) {
+				t.Errorf("without a timestamp %v: got %v of %v between %v", bare, n, n.Side, n.Between)
+			}
+		}
+		if h.Verdict != VerdictSimultaneousOpen || h.SynsA != 2 {
+			t.Errorf("without a timestamp %v: got %v with %d SYNs", bare, h.Verdict, h.SynsA)
+		}
+	}
+}
+
+func TestANATThatSetsTheTTLDoesNotTurnThePath(t *testing.T) {
+	w := newWorld()
+	w.setsTTL = 200
+	a := w.play(t, scenarios[VerdictSimultaneousOpen]...).analyse(t, 1, 0, 3)
+	h := only(t, a)
+	var path []int
+	for _, v := range h.Vantages {
+		path = append(path, v.File)
+	}
+	if !slices.Equal(path, []int{1, 0, 2}) {
+		t.Errorf("got path %v, want 1, 0, 2", path)
+	}
+	if !slices.ContainsFunc(h.NAT, func(n NAT) bool {
+		return n.Side == SideA && n.Between == [2]int{0, 1} && slices.Contains(n.Rewrites, RewriteTTL)
+	}) {
+		t.Errorf("got %+v, want a raised TTL at A's NAT", h.NAT)
+	}
+}

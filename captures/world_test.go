@@ -21,6 +21,7 @@ type world struct {
 	clampTo   uint16           // A's NAT lowers the MSS to it
 	noStamps  bool             // the hosts use no TCP timestamps
 	stripsTS  bool             // B's NAT removes timestamps
+	setsTTL   uint8            // A's NAT gives it to what passes, in both directions
 	from      time.Time
 	perPlace  [4][]Packet
 	ids       uint16
@@ -92,6 +93,12 @@ func (w *world) frame(t testing.TB, s sent, place, n int) []byte {
 	ttl := s.ttl - uint8(min(n, 1)+max(0, n-2)) // a NAT routes; the middle link does not
 	if s.start > 0 {
 		ttl = s.ttl - uint8(max(0, n-2))
+	}
+	switch {
+	case w.setsTTL > 0 && s.side == SideA && place > 0:
+		ttl = w.setsTTL - uint8(max(0, n-2))
+	case w.setsTTL > 0 && s.side == SideB && place == 0:
+		ttl = w.setsTTL
 	}
 	tcp := w.segment(s, place, n)
 	tcp.SrcPort, tcp.DstPort = layers.TCPPort(src.Port()), layers.TCPPort(dst.Port())
