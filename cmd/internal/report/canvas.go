@@ -102,13 +102,10 @@ func (c *canvas) lostAt(a arrow) (column int, row float64) {
 	return c.column(p.lane) + step, p.row + 0.4
 }
 
-// line sets dots between two columns, without the columns themselves.
+// line sets dots between two columns, without the columns themselves. Lanes
+// that are too many for the width share columns.
 func (c *canvas) line(x0 int, y0 float64, x1 int, y1 float64) {
-	step := 1
-	if x1 < x0 {
-		step = -1
-	}
-	for x := x0 + step; x != x1; x += step {
+	for x := min(x0, x1) + 1; x < max(x0, x1); x++ {
 		for half := range 2 {
 			along := (float64(x) + float64(half)/2 - float64(x0)) / float64(x1-x0)
 			c.dot(x, half, y0+(y1-y0)*along+0.5)
@@ -189,7 +186,7 @@ func (c *canvas) writeHeads(b *strings.Builder) {
 		room := int(c.pitch()) - 1
 		name := []rune(l.name)
 		if len(name) > room {
-			name = append(name[:room-1], c.pick('…', '~'))
+			name = append(name[:max(0, room-1)], c.pick('…', '~'))
 		}
 		at := min(max(0, c.column(i)-len(name)/2), c.Width-len(name))
 		copy(line[at:], name)

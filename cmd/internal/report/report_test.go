@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"slices"
@@ -264,5 +265,22 @@ func TestAPageOfManyOpeningsIsBounded(t *testing.T) {
 	}
 	if list := AnalysisSections(a); len(list) != maxSections+2 || !strings.Contains(list[len(list)-1].Text[0], "20 more") {
 		t.Errorf("got %d sections, %v", len(list), list[len(list)-1].Text)
+	}
+}
+
+func TestManyPlacesAreDrawn(t *testing.T) {
+	for _, places := range []int{3, 27, 40, 300} {
+		h := crossing()
+		for len(h.Vantages) < places {
+			h.Vantages = append(h.Vantages, captures.Vantage{File: len(h.Vantages), Name: fmt.Sprintf("place-%d.pcap", len(h.Vantages))})
+		}
+		for line := range strings.Lines(draw(t, h, LadderOptions{})) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+				t.Errorf("%d places: got %d columns in %q", places, n, line)
+			}
+		}
+		if err := errors.Join(SVG(io.Discard, h), Mermaid(io.Discard, h), HTML(io.Discard, "t", HandshakeSection(h))); err != nil {
+			t.Errorf("%d places: %v", places, err)
+		}
 	}
 }
