@@ -193,6 +193,31 @@ func TestDelayIsExactByTheCoresOwnTimestamps(t *testing.T) {
 	})
 }
 
+// TestACoreThatDoesNotSpinTakesLessOfTheProcessor and is not early either.
+func TestACoreThatDoesNotSpinTakesLessOfTheProcessor(t *testing.T) {
+	least := map[bool]time.Duration{false: time.Hour, true: time.Hour} // of three, since the machine may be busy
+	for range 3 {
+		for noSpin := range least {
+			n := newNetworkWith(t, netlab.Auto, netlab.Link{Delay: time.Millisecond}, netlab.CoreConfig{NoSpin: noSpin}, true)
+			echo(t, n, 50)
+			took, err := n.core.CPUTime()
+			if err != nil {
+				t.Fatal(err)
+			}
+			least[noSpin] = min(least[noSpin], took)
+			for _, p := range n.of(netlab.Delivered) {
+				if p.At < p.Due {
+					t.Fatalf("without spinning %t a packet is %v early", noSpin, p.Due-p.At)
+				}
+			}
+		}
+	}
+	t.Logf("%v with and %v without spinning", least[false], least[true])
+	if least[true] >= least[false] {
+		t.Errorf("without spinning the core took %v, with it %v", least[true], least[false])
+	}
+}
+
 // echo sends bytes from a to b and back, one at a time.
 func echo(t testing.TB, n *network, rounds int) {
 	t.Helper()

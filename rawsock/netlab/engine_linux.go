@@ -56,8 +56,11 @@ func startEngine(c *Core) (*engine, error) {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
 	e := &engine{
-		Core: c, spin: leastSpin, done: make(chan error, 1), silences: map[netip.Addr]*limiter{},
+		Core: c, done: make(chan error, 1), silences: map[netip.Addr]*limiter{},
 		input: make([]byte, largeBuffer), output: make([]byte, largeBuffer), answer: make([]byte, largeBuffer),
+	}
+	if !c.config.NoSpin {
+		e.spin = leastSpin
 	}
 	for i, p := range c.ports {
 		e.poll = append(e.poll, unix.PollFd{Fd: int32(p.device.fd()), Events: unix.POLLIN})
@@ -153,7 +156,7 @@ func (e *engine) wait() error {
 		if n > 0 || waiting && left <= 0 {
 			return nil
 		}
-		if n == 0 && sleep > 0 {
+		if n == 0 && sleep > 0 && !e.config.NoSpin {
 			e.learn(e.clock.now().at - (due - e.spin))
 		}
 	}

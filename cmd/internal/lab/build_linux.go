@@ -106,7 +106,7 @@ func (n *Network) connect(segment string, ends []end) error {
 // wireWithBox connects a box behind another one to it: the emulator stands on
 // the wire.
 func (n *Network) wireWithBox(ends []end) error {
-	core, err := netlab.NewCore(netlab.CoreConfig{Hops: netlab.NoHops})
+	core, err := netlab.NewCore(netlab.CoreConfig{Hops: netlab.NoHops, NoSpin: n.Scenario.NoSpin})
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (n *Network) makeInternet(observe func(netlab.Passage)) error {
 	if n.Scenario.Wires() {
 		return n.makeRouter()
 	}
-	core, err := netlab.NewCore(netlab.CoreConfig{Seed: uint64(time.Now().UnixNano()), Observe: observe})
+	core, err := netlab.NewCore(netlab.CoreConfig{Seed: uint64(time.Now().UnixNano()), Observe: observe, NoSpin: n.Scenario.NoSpin})
 	if err != nil {
 		return err
 	}
@@ -380,10 +380,14 @@ func (n *Network) Lateness() netlab.Lateness {
 
 // Close takes the network down. Nodes that still run are killed.
 func (n *Network) Close() error {
-	kernel.Lock()
-	defer kernel.Unlock()
+	closing.Lock()
+	defer closing.Unlock()
 	return n.release()
 }
+
+// closing is held while a network is taken down, which waits for the kernel most
+// of the time.
+var closing sync.Mutex
 
 func (n *Network) release() error {
 	var errs []error

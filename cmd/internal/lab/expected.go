@@ -43,6 +43,12 @@ type Expectation struct {
 	Because     string  `json:"because"`     // what decides, in a few words
 }
 
+// Why some pairs give up at once.
+const (
+	noFamily = "no address family in common"
+	noSYN    = "the ports cannot be foretold, so no SYN is sent"
+)
+
 // Expect says how likely the clients of two profiles connect. It knows the
 // behaviours and the tool's strategy, and nothing of any run.
 func Expect(a, b Profile, t Terms) Expectation {
@@ -52,14 +58,14 @@ func Expect(a, b Profile, t Terms) Expectation {
 	case a.Shared || b.Shared:
 		return Expectation{1, "the two reach each other inside"}
 	case !reachable(a, b):
-		return Expectation{0, "no address family in common"}
+		return Expectation{0, noFamily}
 	case starved(a) || starved(b):
 		return Expectation{0, "the quota does not even suffice for the preparations"}
 	}
 	hit := hitOf(a, b, t)
 	switch {
 	case hit < hopelessHit:
-		return Expectation{0, "the ports cannot be foretold, so no SYN is sent"}
+		return Expectation{0, noSYN}
 	case denies(a) && denies(b) && t.Crafts && !moves(a) && !moves(b) && (letsAnswer(a, b) || letsAnswer(b, a)):
 		return Expectation{1, "both boxes refuse the SYN of a crossing, and let the crafted answer to one in"}
 	case denies(a) && denies(b):

@@ -15,7 +15,7 @@ func expectDatagrams(a, b Profile, t Terms) Expectation {
 	case a.Shared || b.Shared:
 		return Expectation{1, "the two reach each other inside"}
 	case !reachable(a, b):
-		return Expectation{0, "no address family in common"}
+		return Expectation{0, noFamily}
 	}
 	hit := datagramHit(a, b, t)
 	kept := 1 - taken(b, t.Delay-t.Skew, t) - taken(a, t.Delay+t.Skew, t)

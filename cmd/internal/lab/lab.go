@@ -76,6 +76,8 @@ type Config struct {
 	Trials   int    // meetings, each in a network of its own; 0: one
 	Parallel int    // meetings at a time; 0: two
 	Keep     string // directory for the files of every trial; "": not kept
+
+	roughly bool // what the core is late by when it does not spin decides nothing
 }
 
 // sides are the profiles that count: where one puts both clients behind its box,

@@ -33,6 +33,7 @@ func (c MatrixConfig) pairings() []pairing {
 		for _, b := range c.Profiles[i:] {
 			p := pairing{config: c.Config}
 			p.config.A, p.config.B = a, b
+			p.config.roughly = c.Delay >= roomy && !timed(a, b)
 			all = append(all, p)
 		}
 	}
@@ -53,16 +54,20 @@ func (c MatrixConfig) pairings() []pairing {
 	return all
 }
 
-// longestFirst is the order in which cells begin, by their places. What is likelier
-// to fail takes longer, and would hold up the end.
+// longestFirst is the order in which cells begin, by their places: what takes long
+// would hold up the end. That is what is likely to fail, unless it gives up at once.
 func longestFirst(list []pairing) []int {
 	order := make([]int, len(list))
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(i, k int) int {
-		return cmp.Compare(list[i].theory.Probability, list[k].theory.Probability)
-	})
+	length := func(p pairing) float64 {
+		if p.theory.Because == noFamily || p.theory.Because == noSYN {
+			return 0
+		}
+		return 2 - p.theory.Probability
+	}
+	slices.SortStableFunc(order, func(i, k int) int { return cmp.Compare(length(list[k]), length(list[i])) })
 	return order
 }
 
@@ -139,6 +144,10 @@ type Weighted struct {
 func timed(a, b Profile) bool {
 	return resets(a) && resets(b) && reachable(a, b) && !a.Shared && !b.Shared
 }
+
+// roomy is the delay from which on the milliseconds that work beside a meeting
+// costs decide nothing: SYNs cross that leave so long after each other.
+const roomy = 10 * time.Millisecond
 
 // judge compares a cell's measurement with theory.
 func (c *MatrixCell) judge() {

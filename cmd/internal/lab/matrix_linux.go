@@ -13,7 +13,7 @@ import (
 // too slow for them, where fewer were asked for.
 const mostReruns = 10
 
-// RunMatrix lets every pair of profiles meet. Where timing decides, two meet at
+// RunMatrix lets every pair of profiles meet. Where timing decides, few meet at
 // a time, and only then the others, as many at a time as config.Parallel says,
 // fewer when this machine proves too slow. It must be called in the supervisor.
 // done, if not nil, is told of each cell that has ended, one at a time, and of how
@@ -42,7 +42,7 @@ func runPairings(ctx context.Context, list []pairing, parallel int, done func(in
 	for _, timing := range []bool{true, false} {
 		width := max(parallel, 1)
 		if timing {
-			width = min(width, timedParallel)
+			width = min(width, timedParallel(list))
 		}
 		m.all(ctx, newGate(width), timing)
 	}
@@ -58,8 +58,14 @@ func smallTables() {
 	os.WriteFile("/proc/sys/net/ipv4/tcp_child_ehash_entries", []byte("4096"), 0)
 }
 
-// timedParallel is how many meetings that timing decides run at a time.
-const timedParallel = 2
+// timedParallel is how many meetings that timing decides run at a time. Four keep
+// two processors busy for a third of the time.
+func timedParallel(list []pairing) int {
+	if len(list) > 0 && list[0].config.Delay >= roomy {
+		return 4
+	}
+	return 2
+}
 
 type matrixRun struct {
 	pairings []pairing

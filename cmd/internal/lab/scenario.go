@@ -27,6 +27,8 @@ const internet = "internet"
 type Scenario struct {
 	Nodes []Node `json:"nodes"`
 	Link  Link   `json:"link"`
+
+	NoSpin bool `json:"-"` // the core need not be on time to some 300 µs
 }
 
 // Link is what a packet meets between any two hosts of the internet. A delay
