@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -153,6 +156,43 @@ func TestThePictureIsWellFormed(t *testing.T) {
 			return
 		} else if err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+func TestNamesHaveRoomOnATelephone(t *testing.T) {
+	h := crossing()
+	h.A, h.B = netip.MustParseAddrPort("[2001:db8:1111:2222:3333:4444:5555:6666]:40001"), netip.MustParseAddrPort("[2001:db8:7777:8888:9999:aaaa:bbbb:cccc]:50001")
+	h.Vantages = []captures.Vantage{{Name: "client a"}, {File: 1, Name: "NAT a outside"}, {File: 2, Name: "NAT b outside"}, {File: 3, Name: "client b"}}
+	for i := range h.Events {
+		h.Events[i].Vantage *= 3
+	}
+	var b strings.Builder
+	if err := narrow.svg(&b, h); err != nil {
+		t.Fatal(err)
+	}
+	type box struct {
+		text               string
+		left, right, above float64
+	}
+	var boxes []box
+	for _, m := range regexp.MustCompile(`<text[^>]* x="([0-9.]+)" y="([0-9]+)" text-anchor="middle"[^>]*>([^<]*)</text>`).FindAllStringSubmatch(b.String(), -1) {
+		x, _ := strconv.ParseFloat(m[1], 64)
+		y, _ := strconv.ParseFloat(m[2], 64)
+		half := narrow.font * 0.6 * float64(utf8.RuneCountInString(m[3])) / 2
+		boxes = append(boxes, box{m[3], x - half, x + half, y})
+	}
+	if len(boxes) != 6 || !strings.Contains(b.String(), ">NAT a outside<") || !strings.Contains(b.String(), ">NAT b outside<") {
+		t.Fatalf("got %+v, want the two addresses and all four names in full", boxes)
+	}
+	for i, x := range boxes {
+		if x.left < 0 || x.right > narrow.width {
+			t.Errorf("%q lies from %.0f to %.0f in a picture of %g", x.text, x.left, x.right, narrow.width)
+		}
+		for _, y := range boxes[:i] {
+			if math.Abs(x.above-y.above) < narrow.font && x.left < y.right && y.left < x.right {
+				t.Errorf("%q and %q overlap", x.text, y.text)
+			}
 		}
 	}
 }

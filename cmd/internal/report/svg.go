@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"tcppunch/captures"
 )
@@ -54,6 +56,8 @@ func (m measure) svg(w io.Writer, h captures.Handshake) error {
 		m.class, m.font, m.width, height, m.width, height, html.EscapeString("Ladder of the opening: "+h.Verdict.String()))
 	fmt.Fprintf(&b, "<style>%s</style>", svgStyle)
 	s.svgLanes(&b, height)
+	s.svgHeads(&b)
+	s.svgNames(&b)
 	for _, a := range s.arrows {
 		s.svgArrow(&b, a)
 	}
@@ -80,32 +84,54 @@ func (s drawing) svgX(lane float64) float64 {
 
 func svgY(row float64) float64 { return svgTop + (row+0.5)*svgRow }
 
-// fitting is a name cut to the distance of two lanes.
-func (s drawing) fitting(name string) string {
-	room := int((s.svgX(1)-s.svgX(0))/(s.font*0.62)) - 1 // a character of the fonts is 0.6 em wide
-	if runes := []rune(name); len(runes) > max(room, 3) {
-		return string(runes[:max(room, 3)-1]) + "…"
+// letter is how wide a character is, of the fonts in svgStyle 0.6 em.
+func (s drawing) letter() float64 { return s.font * 0.62 }
+
+// letters is how many characters fit between lanes that are so many apart.
+func (s drawing) letters(lanes float64) int {
+	return max(int((s.svgX(lanes)-s.svgX(0))/s.letter())-1, 3)
+}
+
+// fitting is a name cut to some room.
+func fitting(name string, room int) string {
+	if runes := []rune(name); len(runes) > room {
+		return string(runes[:room-1]) + "…"
 	}
 	return name
 }
 
-func (s drawing) svgLanes(b *strings.Builder, height int) {
+// svgNames writes the names of the lanes, in two rows in turns where one has no
+// room for them.
+func (s drawing) svgNames(b *strings.Builder) {
+	rows, room := [2]int{38, 38}, s.letters(1)
+	if slices.ContainsFunc(s.lanes, func(l lane) bool { return utf8.RuneCountInString(l.name) > room }) {
+		rows, room = [2]int{34, 47}, s.letters(2)
+	}
 	for i, l := range s.lanes {
+		fmt.Fprintf(b, `<text class="faint" x="%.1f" y="%d" text-anchor="middle">%s</text>`, s.svgX(float64(i)), rows[i%2], html.EscapeString(fitting(l.name, room)))
+	}
+}
+
+func (s drawing) svgLanes(b *strings.Builder, height int) {
+	for i := range s.lanes {
 		x := s.svgX(float64(i))
 		fmt.Fprintf(b, `<line class="lane" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/>`, x, x, svgTop-4, height-6)
-		head := l.address
-		switch i {
-		case 0:
-			head = "A " + head
-		case len(s.lanes) - 1:
-			head = "B " + head
-		}
-		at, anchor := x, "middle"
-		if s.width < wide.width { // the heads of the outer lanes would meet
-			at, anchor = map[bool]float64{true: 4, false: s.width - 4}[i == 0], map[bool]string{true: "start", false: "end"}[i == 0]
-		}
-		fmt.Fprintf(b, `<text x="%.1f" y="20" text-anchor="%s" font-weight="bold">%s</text>`, at, anchor, html.EscapeString(head))
-		fmt.Fprintf(b, `<text class="faint" x="%.1f" y="38" text-anchor="middle">%s</text>`, x, html.EscapeString(s.fitting(l.name)))
+	}
+}
+
+// svgHeads writes the addresses of the ends above their lanes, one below the
+// other where they would meet, and within the picture.
+func (s drawing) svgHeads(b *strings.Builder) {
+	last := len(s.lanes) - 1
+	heads := [2]string{"A " + s.lanes[0].address, "B " + s.lanes[last].address}
+	rows := [2]int{20, 20}
+	if s.letter()*float64(len(heads[0])+len(heads[1])+2) > s.width {
+		rows = [2]int{11, 22}
+	}
+	for i, head := range heads {
+		half := s.letter()*float64(len(head))/2 + 4
+		x := min(max(s.svgX(float64(i*last)), half), s.width-half)
+		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle" font-weight="bold">%s</text>`, x, rows[i], html.EscapeString(head))
 	}
 }
 
