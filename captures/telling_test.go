@@ -52,3 +52,20 @@ func TestAnAnsweredOpeningTellsMoreThanSilence(t *testing.T) {
 		}
 	}
 }
+
+func TestThePictureIsOfACrossingAmongOrdinaryConnections(t *testing.T) {
+	ordinary := Handshake{Verdict: VerdictThreeWay, Established: new(true), SynsA: 1}
+	missed := Handshake{Verdict: VerdictRefused, Established: new(false), SynsA: 1, SynsB: 1}
+	crossed := Handshake{Verdict: VerdictSimultaneousOpen, Established: new(true), SynsA: 1, SynsB: 1}
+	for _, list := range [][]Handshake{{ordinary, missed, ordinary}, {missed, ordinary}} {
+		if h := (Analysis{Handshakes: list}).Picture(); h.Verdict != VerdictRefused {
+			t.Errorf("of %d got %v, want the missed crossing", len(list), h.Verdict)
+		}
+	}
+	if h := (Analysis{Handshakes: []Handshake{ordinary, crossed, missed}}).Picture(); h.Verdict != VerdictSimultaneousOpen {
+		t.Errorf("got %v, want the crossing that stood", h.Verdict)
+	}
+	if h := (Analysis{}).Picture(); h != nil {
+		t.Errorf("got %v where there is nothing", h.Verdict)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -31,7 +32,7 @@ func analyzeCommand() *cli.Command {
 		Flags: []cli.Flag{
 			jsonFlag(),
 			&cli.StringFlag{Name: "html", Usage: "write a page with ladders and evidence to `FILE`"},
-			&cli.StringFlag{Name: "svg", Usage: "write the first ladder as a picture to `FILE`"},
+			&cli.StringFlag{Name: "svg", Usage: "write one ladder as a picture to `FILE`: where there are several, of a crossing, or what tells most; --host and --port choose"},
 			&cli.BoolFlag{Name: "mermaid", Usage: "print sequence diagrams in Mermaid's language instead of ladders"},
 			&cli.StringFlag{Name: "write", Usage: "write the packets of the openings, commented, to `FILE`.pcapng; or, without comments, to FILE.pcap"},
 			&cli.BoolFlag{Name: "privacy", Usage: "put pseudonyms in the place of all addresses, in everything that is printed and written"},
@@ -224,10 +225,8 @@ func writeAnalysisFiles(c *cli.Context, a captures.Analysis, in inputs, hide *ca
 			return err
 		}
 	}
-	if name := c.String("svg"); name != "" && len(a.Handshakes) > 0 {
-		if err := writeFile(name, func(w io.Writer) error { return report.SVG(w, a.Handshakes[0]) }); err != nil {
-			return err
-		}
+	if err := writePicture(c, a); err != nil {
+		return err
 	}
 	name := c.String("write")
 	if name == "" || len(a.Handshakes) == 0 {
@@ -245,6 +244,19 @@ func writeAnalysisFiles(c *cli.Context, a captures.Analysis, in inputs, hide *ca
 		}
 		return err
 	})
+}
+
+// writePicture draws one opening, and says which where there are several.
+func writePicture(c *cli.Context, a captures.Analysis) error {
+	name, shown := c.String("svg"), a.Picture()
+	if name == "" || shown == nil {
+		return nil
+	}
+	if n := len(a.Handshakes); n > 1 {
+		number := 1 + slices.IndexFunc(a.Handshakes, func(h captures.Handshake) bool { return h.Events[0] == shown.Events[0] })
+		streamsOf(c).say("%s shows opening %d of %d, %s, between %s and %s; --host and --port choose others", name, number, n, shown.Verdict, shown.A, shown.B)
+	}
+	return writeFile(name, func(w io.Writer) error { return report.SVG(w, *shown) })
 }
 
 // writeFile creates a file that its owner alone can read.

@@ -254,3 +254,34 @@ func TestAnalyzeWritesClassicPcapByTheName(t *testing.T) {
 		t.Errorf("got status %d, %s", status, stdout)
 	}
 }
+
+func TestAnalyzeDrawsTheCrossingAmongOthers(t *testing.T) {
+	data, err := os.ReadFile(crossingFile(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const syn, ack = 2, 16
+	var file bytes.Buffer
+	file.Write(data)
+	w, err := captures.NewWriter(&file, captures.Interface{Name: "raw0", LinkType: captures.LinkRaw}) // another section
+	if err != nil {
+		t.Fatal(err)
+	}
+	frames := [][]byte{synFrame(false, syn, 5000, 0), synFrame(true, syn|ack, 7000, 5001), synFrame(false, ack, 5001, 7001)}
+	for i, f := range frames {
+		f[21]++ // A's port, or of the answer B's
+		if i == 1 {
+			f[21]--
+			f[23]++
+		}
+		if err := w.WritePacket(captures.Packet{Time: time.Unix(1_700_000_100, int64(i)*10_000_000), Data: f}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	picture := filepath.Join(t.TempDir(), "r.svg")
+	status, _, stderr := runAnalyze(t, file.Bytes(), "--svg", picture, "-")
+	got, err := os.ReadFile(picture)
+	if status != 0 || err != nil || !bytes.Contains(got, []byte("the two SYNs cross here")) || !strings.Contains(stderr, "shows opening 1 of 2, simultaneous-open") {
+		t.Errorf("got status %d, %v, %q, and the picture of another opening", status, err, stderr)
+	}
+}
