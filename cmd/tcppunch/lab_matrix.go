@@ -247,8 +247,16 @@ func writeMatrixSummary(w io.Writer, s lab.MatrixSummary) error {
 	if len(s.Disagreements) > 0 {
 		fmt.Fprintf(w, "not as expected: %s\n", strings.Join(s.Disagreements, ", "))
 	}
-	_, err := fmt.Fprintf(w, "%d meetings in %v, of which this machine was too slow for %.1f %%, which were run again\n", s.Trials, time.Duration(s.Took).Round(time.Second), 100*s.Rerun)
+	_, err := fmt.Fprintf(w, "%d meetings in %v, of which this machine was too slow for %.1f %%, which were run again%s\n", s.Trials, time.Duration(s.Took).Round(time.Second), 100*s.Rerun, memoryOf(s))
 	return err
+}
+
+// memoryOf says what memory the lab needed, where that is known.
+func memoryOf(s lab.MatrixSummary) string {
+	if s.Memory == nil {
+		return ""
+	}
+	return fmt.Sprintf("; at most %d MiB of memory", *s.Memory>>20)
 }
 
 func writeConfusion(w io.Writer, m lab.Matrix) error {

@@ -63,6 +63,9 @@ func NewCore(c CoreConfig) (*Core, error) {
 	case c.Hops > 200:
 		return nil, fmt.Errorf("core: %d hops: want at most 200", c.Hops)
 	}
+	if c.Burst <= 0 {
+		c.Burst = DefaultBurst
+	}
 	if c.ErrorRate == 0 {
 		c.ErrorRate = DefaultErrorRate
 	}

@@ -87,6 +87,9 @@ type CoreConfig struct {
 	// a burst of a twentieth of that; 0 means DefaultErrorRate, less than 0 no limit.
 	ErrorRate int
 	Observe   func(Passage) // called on the core's thread for each passage; must return quickly
+	// Burst is how many packets of one port a Packet device holds until the core
+	// reads them, each in 2 kB; 0 means DefaultBurst.
+	Burst int
 	// NoSpin lets the core sleep until a packet is due, instead of shortly before.
 	// That takes less of the processor, and packets are later by what it takes to
 	// wake up: some 20 to 300 µs.
@@ -96,6 +99,9 @@ type CoreConfig struct {
 // DefaultHops is the number of routers between two ports unless configured:
 // enough that a low TTL leaves a NAT and dies before the other one.
 const DefaultHops = 3
+
+// DefaultBurst is some 15 ms of the fastest sender measured.
+const DefaultBurst = 8192
 
 // NoHops makes a core a plain wire between its ports, on which middleboxes sit
 // as bumps: TTLs stay as they are, nobody answers with ICMP errors, and what has

@@ -11,13 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The ring of 16 MB has room for 8192 packets, some 15 ms of the fastest sender
-// measured. A socket buffer would not do: an ordinary user may not enlarge it
-// beyond net.core.rmem_max, a few hundred small packets.
+// The ring has room for CoreConfig.Burst packets. A socket buffer would not do: an
+// ordinary user may not enlarge it beyond net.core.rmem_max, a few hundred small
+// packets.
 const (
-	frameSize  = 2048
-	blockSize  = 1 << 16
-	frameCount = 8192
+	frameSize = 2048
+	blockSize = 1 << 16
 )
 
 // packetPort reads and writes the far end of a veth pair through AF_PACKET with
@@ -25,6 +24,7 @@ const (
 type packetPort struct {
 	socket int
 	ring   []byte
+	frames int
 	next   int
 	header [headroom]byte // Ethernet: to the device, from the far end
 	far    string
@@ -39,7 +39,8 @@ func (c *Core) openPacket(p *port) (device, error) {
 			return nil, err
 		}
 	}
-	d := &packetPort{socket: -1, far: fmt.Sprintf("port%d", p.index), home: c.backstage, stats: &p.stats}
+	const perBlock = blockSize / frameSize
+	d := &packetPort{socket: -1, frames: (c.config.Burst + perBlock - 1) / perBlock * perBlock, far: fmt.Sprintf("port%d", p.index), home: c.backstage, stats: &p.stats}
 	if err := c.cableToCore(p.PortConfig, d.far); err != nil {
 		return nil, err
 	}
@@ -90,13 +91,13 @@ func (d *packetPort) openSocket(index int) (err error) {
 		}
 	}
 	request := &unix.TpacketReq{
-		Block_size: blockSize, Block_nr: frameCount * frameSize / blockSize,
-		Frame_size: frameSize, Frame_nr: frameCount,
+		Block_size: blockSize, Block_nr: uint32(d.frames * frameSize / blockSize),
+		Frame_size: frameSize, Frame_nr: uint32(d.frames),
 	}
 	if err := unix.SetsockoptTpacketReq(d.socket, unix.SOL_PACKET, unix.PACKET_RX_RING, request); err != nil {
 		return fmt.Errorf("make packet ring: %w", err)
 	}
-	d.ring, err = unix.Mmap(d.socket, 0, frameCount*frameSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	d.ring, err = unix.Mmap(d.socket, 0, d.frames*frameSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return fmt.Errorf("map packet ring: %w", err)
 	}
@@ -123,7 +124,7 @@ func (d *packetPort) read(b []byte) (length int, wall int64, ok bool) {
 		n = copy(b, frame[int(h.Mac)+headroom:][:h.Snaplen-headroom])
 	}
 	atomic.StoreUint32(&h.Status, unix.TP_STATUS_KERNEL)
-	d.next = (d.next + 1) % frameCount
+	d.next = (d.next + 1) % d.frames
 	if status&unix.TP_STATUS_CSUMNOTREADY != 0 {
 		complete(b[:n])
 	}

@@ -106,7 +106,7 @@ func (n *Network) connect(segment string, ends []end) error {
 // wireWithBox connects a box behind another one to it: the emulator stands on
 // the wire.
 func (n *Network) wireWithBox(ends []end) error {
-	core, err := netlab.NewCore(netlab.CoreConfig{Hops: netlab.NoHops, NoSpin: n.Scenario.NoSpin})
+	core, err := netlab.NewCore(netlab.CoreConfig{Hops: netlab.NoHops, NoSpin: n.Scenario.NoSpin, Burst: n.Scenario.Burst})
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (n *Network) makeInternet(observe func(netlab.Passage)) error {
 	if n.Scenario.Wires() {
 		return n.makeRouter()
 	}
-	core, err := netlab.NewCore(netlab.CoreConfig{Seed: uint64(time.Now().UnixNano()), Observe: observe, NoSpin: n.Scenario.NoSpin})
+	core, err := netlab.NewCore(netlab.CoreConfig{Seed: uint64(time.Now().UnixNano()), Observe: observe, NoSpin: n.Scenario.NoSpin, Burst: n.Scenario.Burst})
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ func (c Config) directory(name string) (dir string, drop func(), err error) {
 
 func (c *cell) open(ctx context.Context) (err error) {
 	s := PlanNetwork(c.config.A, c.config.B, linkOf(c.config))
-	s.NoSpin = c.config.roughly
+	s.NoSpin, s.Burst = c.config.roughly, c.config.burst
 	c.watch, c.servers = newWatcher(edgesOf(s)), nodes{}
 	if c.network, err = Build(s, c.watch.observe); err != nil {
 		return closedOr(err)

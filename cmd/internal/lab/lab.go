@@ -78,6 +78,7 @@ type Config struct {
 	Keep     string // directory for the files of every trial; "": not kept
 
 	roughly bool // what the core is late by when it does not spin decides nothing
+	burst   int  // packets that the core holds at most until it reads them; 0: netlab's default
 }
 
 // sides are the profiles that count: where one puts both clients behind its box,

@@ -33,7 +33,6 @@ func (c MatrixConfig) pairings() []pairing {
 		for _, b := range c.Profiles[i:] {
 			p := pairing{config: c.Config}
 			p.config.A, p.config.B = a, b
-			p.config.roughly = c.Delay >= roomy && !timed(a, b)
 			all = append(all, p)
 		}
 	}
@@ -128,7 +127,8 @@ type MatrixSummary struct {
 	JudgementCorrect *float64                  `json:"judgement_correct"` // share of them in which they are the same
 	Judgements       map[string]map[string]int `json:"judgements"`        // true verdict → the captures' verdict → trials
 
-	Took int64 `json:"took_ns"`
+	Took   int64  `json:"took_ns"`
+	Memory *int64 `json:"memory_peak_bytes"` // of all processes of the lab together, shared pages counted once; nil: unknown
 }
 
 // Weighted is the success for a population of users: both sides drawn from it.
@@ -148,6 +148,13 @@ func timed(a, b Profile) bool {
 // roomy is the delay from which on the milliseconds that work beside a meeting
 // costs decide nothing: SYNs cross that leave so long after each other.
 const roomy = 10 * time.Millisecond
+
+// beside is the configuration of a meeting beside many others.
+func (c Config) beside() Config {
+	c.roughly = c.Delay >= roomy && !timed(c.A, c.B)
+	c.burst = max(512, 8*termsOf(c).Budget)
+	return c
+}
 
 // judge compares a cell's measurement with theory.
 func (c *MatrixCell) judge() {

@@ -20,16 +20,20 @@ const mostReruns = 10
 // many there are.
 func RunMatrix(ctx context.Context, config MatrixConfig, done func(cell MatrixCell, of int)) (Matrix, error) {
 	started := time.Now()
+	memory := watchMemory()
 	list := config.pairings()
 	cells, err := runPairings(ctx, list, config.Parallel, func(_ int, cell MatrixCell) {
 		if done != nil {
 			done(cell, len(list))
 		}
 	})
+	peak := memory.peak()
 	if err != nil {
 		return Matrix{}, err
 	}
-	return config.matrix(cells, time.Since(started)), nil
+	x := config.matrix(cells, time.Since(started))
+	x.Summary.Memory = peak
+	return x, nil
 }
 
 // runPairings lets pairs meet, those first that timing decides. done is told of
@@ -121,7 +125,7 @@ func (c MatrixConfig) matrix(cells []MatrixCell, took time.Duration) Matrix {
 // run lets one pair meet in one network. slow is told when this machine was too
 // slow for a trial.
 func (p pairing) run(ctx context.Context, slow func()) (MatrixCell, error) {
-	c := p.config
+	c := p.config.beside()
 	result := MatrixCell{A: c.A.Name, B: c.B.Name, Expected: p.theory.Probability, Because: p.theory.Because, Timed: timed(c.A, c.B)}
 	var trials []Trial
 	err := withCell(ctx, c, p.prefix+c.A.Name+"--"+c.B.Name, func(lab *cell) error {

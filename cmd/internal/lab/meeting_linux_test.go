@@ -200,6 +200,9 @@ func TestMatrixMeasuresEveryPairAndDrawsIt(t *testing.T) {
 	if s := m.Summary; s.Judged != 14 || *s.JudgementCorrect != 1 {
 		t.Errorf("of %d trials the captures' verdicts are compared with the truth: %v, want those of the 14 that sent SYNs, and the same verdicts", s.Judged, s.Judgements)
 	}
+	if most := m.Summary.Memory; most != nil && (*most < 10<<20 || *most > 1<<30) {
+		t.Errorf("the lab needed %d bytes of memory, want from 10 MiB to 1 GiB", *most)
+	}
 	if html, err := os.ReadFile(page); err != nil || !strings.Contains(string(html), "openwrt × port-restricted") || !strings.Contains(string(html), "<svg") {
 		t.Errorf("the page: %v, %d bytes, want every pair with its ladder", err, len(html))
 	}

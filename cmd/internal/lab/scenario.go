@@ -29,6 +29,7 @@ type Scenario struct {
 	Link  Link   `json:"link"`
 
 	NoSpin bool `json:"-"` // the core need not be on time to some 300 µs
+	Burst  int  `json:"-"` // packets of a node that the core holds at most until it reads them; 0: netlab's default
 }
 
 // Link is what a packet meets between any two hosts of the internet. A delay

@@ -110,7 +110,12 @@ func enter(ctx context.Context, stdout io.Writer) error {
 		return fmt.Errorf("make pipe: %w", err)
 	}
 	defer hold.Close()
-	cmd := supervisor(dir, stdout, alive)
+	own, err := openOwnMemory()
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	cmd := supervisor(dir, stdout, alive, own)
 	err = cmd.Start()
 	alive.Close()
 	if err != nil {
@@ -119,11 +124,11 @@ func enter(ctx context.Context, stdout io.Writer) error {
 	return await(ctx, cmd)
 }
 
-func supervisor(dir string, stdout io.Writer, alive *os.File) *exec.Cmd {
+func supervisor(dir string, stdout io.Writer, alive, own *os.File) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, stdout, os.Stderr
-	cmd.ExtraFiles = []*os.File{alive}
+	cmd.ExtraFiles = []*os.File{alive, own} // lifeline, starterMemory
 	cmd.Env = append(os.Environ(), envSupervisor+"=1", envDirectory+"="+dir, fmt.Sprintf("%s=%d", envStarter, os.Getpid()))
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET,
@@ -185,6 +190,7 @@ func mayMakeNamespaces() bool {
 // prepare makes the fresh supervisor's world its own.
 func prepare() error {
 	watchLifeline()
+	unix.CloseOnExec(starterMemory)
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return namespacesRefused(err)
 	}
