@@ -174,14 +174,15 @@ const sweeps = 20 * time.Millisecond
 func normal(x float64) float64 { return (1 + math.Erf(x/math.Sqrt2)) / 2 }
 
 // starved says that a box's quota is used up before the first SYN: a mapping
-// for the coordinator, one for each exchange with the time server, two of the
-// tests by dial-back, whose others have ended by then, and one for each of the two
-// ports of the punch, or for each of their destinations.
+// for the coordinator, one for the SYN that asks the first router outside where
+// it is, one for each exchange with the time server, two of the tests by
+// dial-back, whose others have ended by then, and one for each of the two ports of
+// the punch, or for each of their destinations.
 func starved(p Profile) bool {
 	for _, b := range p.Boxes {
-		needs := 1 + 8 + 2 + 2
+		needs := 1 + 1 + 8 + 2 + 2
 		if b.Behavior.Mapping.Dependent() {
-			needs = 1 + 8 + 2 + 2*2
+			needs = 1 + 1 + 8 + 2 + 2*2
 		}
 		if q := b.Behavior.Quota; q > 0 && q < needs {
 			return true

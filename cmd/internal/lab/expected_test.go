@@ -36,8 +36,8 @@ func TestTheoryFollowsFromBothBehaviours(t *testing.T) {
 		{"cisco-asa", "crossing=drop,seq=window", crafting, 1},
 		{"linux+cgn-eim-block", "linux", usual, 1},
 		{"linux+cgn-block-512", "symmetric", usual, 0},
-		{"quota=12", "public", usual, 0},
-		{"quota=13", "public", usual, 1},
+		{"quota=13", "public", usual, 0},
+		{"quota=14", "public", usual, 1},
 		{"openwrt", "openwrt", late, 0},
 		{"openwrt", "linux", late, 1}, // A launches first, into silence
 		{"linux", "openwrt", late, 0},
