@@ -99,6 +99,8 @@ type MatrixCell struct {
 	// where no SYN was captured. Failure is what the clients said of it.
 	Shown   *captures.Handshake `json:"-"`
 	Failure string              `json:"-"`
+	// Connected is the exchange of the first trial that connected.
+	Connected *captures.Handshake `json:"-"`
 }
 
 // MatrixSummary is the matrix in a few numbers.

@@ -162,6 +162,9 @@ func (c *cell) once(ctx context.Context, result *MatrixCell) (Trial, error) {
 	if err != nil {
 		return r, err
 	}
+	if r.Established && result.Connected == nil {
+		result.Connected = t.shown
+	}
 	if first := c.began == 1; first || !r.Established && result.Failure == "" {
 		result.Shown = t.shown
 		if !r.Established {

@@ -60,6 +60,34 @@ func (s StrategyConfig) meetings() (list []Config) {
 	return list
 }
 
+// pairings are the cells of the meetings, in the same order.
+func (s StrategyConfig) pairings() (list []pairing) {
+	for _, c := range s.meetings() {
+		c.roughly = c.Delay >= roomy && !timed(c.A, c.B)
+		list = append(list, pairing{config: c, theory: foresee(c), prefix: c.Strategy + "--"})
+	}
+	return list
+}
+
+// foresee is roughly how a strategy fares: no measure of it, but an order in
+// which to begin, since what fails waits for its time to be up.
+func foresee(c Config) Expectation {
+	switch c.Strategy {
+	case "auto", "simopen":
+		return Expect(c.A, c.B, termsOf(c))
+	case "reverse":
+		return Expectation{Probability: 1} // or it is refused at once
+	case "crafted":
+		if !letsAnswer(c.A, c.B) && !letsAnswer(c.B, c.A) {
+			return Expectation{}
+		}
+	}
+	if moves(c.A) || moves(c.B) || denies(c.A) && denies(c.B) && c.Strategy != "crafted" {
+		return Expectation{}
+	}
+	return Expectation{Probability: 1}
+}
+
 // pairs are each profile with itself, and with the opposite one.
 func (s StrategyConfig) pairs() (list [][2]Profile) {
 	for _, p := range s.Profiles {

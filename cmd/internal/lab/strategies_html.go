@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -21,6 +22,7 @@ func (x Strategies) WriteHTML(w io.Writer) error {
 		}
 		page.Rows = append(page.Rows, row)
 	}
+	page.Better, page.Worse = page.linked(x.Wins), page.linked(x.Short)
 	if err := strategyTemplate.Execute(w, page); err != nil {
 		return fmt.Errorf("write the table of strategies: %w", err)
 	}
@@ -33,6 +35,26 @@ type strategyPage struct {
 	Took    time.Duration
 	Rows    []matrixRow
 	Details []strategyDetail
+	Better  []linkedWin // Wins
+	Worse   []linkedWin // Short
+}
+
+// linkedWin leads to the exchange that won, and to the one that did not.
+type linkedWin struct {
+	StrategyWin
+	Won, Lost int
+}
+
+func (p strategyPage) linked(list []StrategyWin) (wins []linkedWin) {
+	for _, w := range list {
+		wins = append(wins, linkedWin{w, p.detail(w.Strategy, w.A, w.B), p.detail(w.Over, w.A, w.B)})
+	}
+	return wins
+}
+
+// detail is the place of one strategy on one pair.
+func (p strategyPage) detail(strategy, a, b string) int {
+	return slices.IndexFunc(p.Details, func(d strategyDetail) bool { return d.Strategy == strategy && d.Cell.A == a && d.Cell.B == b })
 }
 
 type strategyDetail struct {
@@ -40,9 +62,13 @@ type strategyDetail struct {
 	matrixDetail
 }
 
-// shown is the cell as a page shows it; theory has no word on strategies.
+// shown is the cell as a page shows it; theory has no word on strategies. The
+// exchange is one that ended as most did.
 func (c StrategyCell) shown() MatrixCell {
 	c.cell.A, c.cell.B, c.cell.Summary, c.cell.Agrees = c.A, c.B, c.Summary, true
+	if c.cell.Connected != nil && 2*c.Summary.Established >= c.Summary.Valid {
+		c.cell.Shown = c.cell.Connected
+	}
 	return c.cell
 }
 
@@ -61,8 +87,8 @@ var strategyTemplate = template.Must(template.New("strategies").Funcs(template.F
 {{range .Rows}}<tr><th>{{.Name}}</th>{{range .Cells}}<td><a href="#c{{.Index}}" title="{{.Title}}" style="background:{{.Color}}">{{.Text}}</a></td>{{end}}</tr>
 {{end}}</tbody></table>
 <div class="side"><p>A number is the percentage of meetings that connected, {{.OneWay}} one way, at most {{.Budget}} SYNs. Each network meets itself and {{.Opposite}}. Follow a cell to its exchange, which opens below.</p>
-{{if .Wins}}<h2>Better than simopen</h2><table>{{range .Wins}}<tr><td>{{.A}} × {{.B}}</td><td>{{.Strategy}}</td><td>{{.Share.Established}} of {{.Share.Valid}}</td><td class="faint">{{.Less.Established}} of {{.Less.Valid}}</td></tr>{{end}}</table>{{end}}
-{{if .Short}}<h2>Better than auto</h2><table>{{range .Short}}<tr><td>{{.A}} × {{.B}}</td><td>{{.Strategy}}</td><td>{{.Share.Established}} of {{.Share.Valid}}</td><td class="faint">{{.Less.Established}} of {{.Less.Valid}}</td></tr>{{end}}</table>{{end}}
+{{if .Wins}}<h2>Better than simopen</h2><table>{{range .Better}}<tr><td>{{.A}} × {{.B}}</td><td><a href="#c{{.Won}}">{{.Strategy}}</a></td><td>{{.Share.Established}} of {{.Share.Valid}}</td><td class="faint"><a href="#c{{.Lost}}">{{.Over}}</a> {{.Less.Established}} of {{.Less.Valid}}</td></tr>{{end}}</table>{{end}}
+{{if .Short}}<h2>Better than auto</h2><table>{{range .Worse}}<tr><td>{{.A}} × {{.B}}</td><td><a href="#c{{.Won}}">{{.Strategy}}</a></td><td>{{.Share.Established}} of {{.Share.Valid}}</td><td class="faint"><a href="#c{{.Lost}}">{{.Over}}</a> {{.Less.Established}} of {{.Less.Valid}}</td></tr>{{end}}</table>{{end}}
 <p class="faint">It took {{.Took}}.</p></div></div>
 <h2>Exchanges</h2>
 {{range .Details}}<section class="pair" id="c{{.Index}}"><a href="#c{{.Index}}"><b>{{.Strategy}}, {{.Cell.A}} × {{.Cell.B}}</b>: {{.Cell.Summary.Established}} of {{.Cell.Summary.Valid}} connected{{if .Verdict}}, {{.Verdict}}{{end}}</a>

@@ -11,11 +11,7 @@ import (
 func RunStrategies(ctx context.Context, config StrategyConfig, done func(StrategyCell)) (Strategies, error) {
 	started := time.Now()
 	list := config.meetings()
-	var pairings []pairing
-	for _, c := range list {
-		pairings = append(pairings, pairing{config: c, prefix: c.Strategy + "--"})
-	}
-	cells, err := runPairings(ctx, pairings, config.Parallel, func(i int, cell MatrixCell) {
+	cells, err := runPairings(ctx, config.pairings(), config.Parallel, func(i int, cell MatrixCell) {
 		if done != nil {
 			done(strategyCell(list[i], cell))
 		}
