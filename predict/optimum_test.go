@@ -220,8 +220,11 @@ func (s *seer) covered(m int, ports []uint16) float64 {
 			continue
 		}
 		from, to := max(i-m+1, 0), min(i+1, len(s.p))
+		if from >= to {
+			continue
+		}
 		if len(ports) == 1 {
-			return s.before[max(to, from)] - s.before[from]
+			return s.before[to] - s.before[from]
 		}
 		for j := from; j < to; j++ {
 			if !held[j] {
