@@ -99,6 +99,30 @@ func TestForetoldPortsMeet(t *testing.T) {
 	}
 }
 
+// Where the offers say that a NAT answers SYNs with resets and the path is too
+// short to cross on, the first volley already dies between the NATs.
+func TestNoVolleyIsLostToResetsThatOffersForetell(t *testing.T) {
+	const resetting = "home-sequential,unsolicited=rst"
+	inParallel(t, "0")
+	d := trials(t, "--a", resetting, "--b", resetting, "--delay", "0", "--budget", "64", "--trials", "3")
+	for i, r := range d.Trials {
+		var report struct {
+			PeerNAT struct{ Unsolicited *string } `json:"peer_nat"`
+			Rounds  []struct{ Strategy string }
+		}
+		if err := json.Unmarshal(r.MeetA, &report); err != nil {
+			t.Fatal(err)
+		}
+		if !r.Valid || word(report.PeerNAT.Unsolicited) != "rst" {
+			t.Logf("trial %d: this machine was too slow, or to tell by the offer", i)
+			continue
+		}
+		if !r.Established || len(report.Rounds) == 0 || report.Rounds[0].Strategy != "low-ttl" {
+			t.Errorf("trial %d: established %v by %v, want low-ttl in the first round", i, r.Established, report.Rounds)
+		}
+	}
+}
+
 func TestTrialsTellWhatTheLabKnows(t *testing.T) {
 	d := trials(t, "--trials", "3")
 	onTime := func(t Trial) bool {

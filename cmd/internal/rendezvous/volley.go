@@ -158,8 +158,13 @@ func (s Schedule) VolleyRound(own KeyID, f Forecasts, left int) Volley {
 	a, b := low.party(v.At), high.party(v.At)
 	v.Plan = frugal(a, b, left)
 	v.Name = string(v.Plan.Method)
-	if s.Short() && low.Resets+high.Resets > 0 {
-		s.lower(&v, predict.NewPlan(a, b, left*2/3)) // since one side sends its part twice
+	once := left * 2 / 3 // since one side sends its part twice
+	switch {
+	case !s.Short():
+	case low.Resets+high.Resets > 0:
+		s.lower(&v, predict.NewPlan(a, b, once))
+	case s.chancy() && s.resets():
+		s.lower(&v, frugal(a, b, once))
 	}
 	if v.Plan.A.Fresh {
 		v.Gap = a.Gap
@@ -179,6 +184,25 @@ func (f Forecast) party(at time.Time) predict.Party {
 func (s Schedule) Short() bool {
 	const surely = 10 * time.Millisecond // there and back
 	return s.Uncertain == nil || s.Delay < surely+4**s.Uncertain
+}
+
+// chancy: on a path as short as this a crossing is luck. The clocks are known
+// only so far, and a volley takes about a millisecond to leave.
+func (s Schedule) chancy() bool {
+	const leaving = 500 * time.Microsecond
+	return s.Uncertain == nil || s.Delay/2 < leaving+*s.Uncertain
+}
+
+// resets: a NAT on the way of the volleys ends attempts whose SYN comes too
+// early, as an offer says.
+func (s Schedule) resets() bool {
+	p := s.Planned(s.low.Key)
+	for _, c := range [2]Candidate{p.Local, p.Remote} {
+		if c.Inbound != nil && (c.Inbound.Unsolicited == nat.Reset || c.Inbound.Unsolicited == nat.Poison) {
+			return true
+		}
+	}
+	return false
 }
 
 // lower makes a volley of low-ttl SYNs of a plan. The side with fewer of them

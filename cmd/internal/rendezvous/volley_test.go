@@ -9,6 +9,7 @@ import (
 
 	"tcppunch/predict"
 	"tcppunch/predict/nat"
+	"tcppunch/predict/probe"
 )
 
 var (
@@ -114,6 +115,42 @@ func TestResetsOnAShortPathLowerTheTTL(t *testing.T) {
 		v := s.VolleyRound("aaaa", Forecasts{Own: fa, Peer: fb, At: noon.Add(time.Second)}, 48)
 		if got := v.Name == LowTTL; got != want || v.SYNs() > 48 || got != (v.Earnest != "") {
 			t.Errorf("delay %s: got %s with %d SYNs, in earnest %q", delay, v.Name, v.SYNs(), v.Earnest)
+		}
+	}
+}
+
+// Where an offer says that a NAT answers SYNs with resets, none need be lost to
+// them first.
+func TestAResettingNATOnAShortPathLowersTheFirstVolley(t *testing.T) {
+	resets, drops := &probe.Inbound{Unsolicited: nat.Reset}, &probe.Inbound{Unsolicited: nat.Drop}
+	for _, test := range []struct {
+		low, high *probe.Inbound
+		delay     time.Duration // there and back
+		want      bool
+	}{
+		{resets, resets, 0, true},
+		{resets, drops, 200 * time.Microsecond, true},
+		{nil, &probe.Inbound{Unsolicited: nat.Poison}, 200 * time.Microsecond, true},
+		{drops, nil, 200 * time.Microsecond, false},
+		{resets, resets, 4 * time.Millisecond, false}, // they surely cross
+	} {
+		a, b := side("aaaa", "198.51.100.1:4000", counting, 64), side("bbbb", "203.0.113.1:5000", counting, 64)
+		a.Offer.Candidates[0].Inbound, b.Offer.Candidates[0].Inbound = test.low, test.high
+		for _, p := range []*Party{&a, &b} {
+			p.Offer.Sources = []SourceOffset{{Name: CoordinatorSource, Bound: test.delay, Uncertainty: max(test.delay/20, 1), Delay: test.delay}}
+		}
+		s, err := Agree(a, b, terms)
+		mirrored, err2 := Agree(b, a, terms)
+		if err != nil || err2 != nil {
+			t.Fatal(err, err2)
+		}
+		fa, fb, at := forecast(a, 1, 0), forecast(b, 1, 0), noon.Add(time.Second)
+		v := s.VolleyRound("aaaa", Forecasts{Own: fa, Peer: fb, At: at}, 64)
+		if w := mirrored.VolleyRound("bbbb", Forecasts{Own: fb, Peer: fa, At: at}, 64); !reflect.DeepEqual(v, w) {
+			t.Errorf("%+v: one peer plans %+v, the other %+v", test, v, w)
+		}
+		if got := v.Name == LowTTL; got != test.want || v.SYNs() > 64 {
+			t.Errorf("%+v: got %s with %d SYNs", test, v.Name, v.SYNs())
 		}
 	}
 }
