@@ -163,7 +163,7 @@ func (s Schedule) VolleyRound(own KeyID, f Forecasts, left int) Volley {
 	case !s.Short():
 	case low.Resets+high.Resets > 0:
 		s.lower(&v, predict.NewPlan(a, b, once))
-	case s.chancy() && s.resets():
+	case s.first(low.Round) && s.chancy() && s.resets():
 		s.lower(&v, frugal(a, b, once))
 	}
 	if v.Plan.A.Fresh {
@@ -193,16 +193,21 @@ func (s Schedule) chancy() bool {
 	return s.Uncertain == nil || s.Delay/2 < leaving+*s.Uncertain
 }
 
-// resets: a NAT on the way of the volleys ends attempts whose SYN comes too
-// early, as an offer says.
+// first says that no volley was before this round. Later ones go by what they
+// have met: behind two NATs a SYN may die too soon.
+func (s Schedule) first(round int) bool { return round == 1 || round == 2 && s.Knock }
+
+// resets: a NAT of the planned pair ends an attempt whose SYN comes too early,
+// as its offer says. A host without a NAT does so too, but no longer when its
+// sockets are open.
 func (s Schedule) resets() bool {
 	p := s.Planned(s.low.Key)
-	for _, c := range [2]Candidate{p.Local, p.Remote} {
-		if c.Inbound != nil && (c.Inbound.Unsolicited == nat.Reset || c.Inbound.Unsolicited == nat.Poison) {
-			return true
-		}
-	}
-	return false
+	return p.Local.resets() || p.Remote.resets()
+}
+
+func (c Candidate) resets() bool {
+	translated := c.Behavior != nil && c.Behavior.Translated != nil && *c.Behavior.Translated
+	return translated && c.Inbound != nil && (c.Inbound.Unsolicited == nat.Reset || c.Inbound.Unsolicited == nat.Poison)
 }
 
 // lower makes a volley of low-ttl SYNs of a plan. The side with fewer of them

@@ -126,15 +126,19 @@ func TestAResettingNATOnAShortPathLowersTheFirstVolley(t *testing.T) {
 	for _, test := range []struct {
 		low, high *probe.Inbound
 		delay     time.Duration // there and back
+		round     int
 		want      bool
 	}{
-		{resets, resets, 0, true},
-		{resets, drops, 200 * time.Microsecond, true},
-		{nil, &probe.Inbound{Unsolicited: nat.Poison}, 200 * time.Microsecond, true},
-		{drops, nil, 200 * time.Microsecond, false},
-		{resets, resets, 4 * time.Millisecond, false}, // they surely cross
+		{resets, resets, 0, 1, true},
+		{resets, drops, 200 * time.Microsecond, 1, true},
+		{nil, &probe.Inbound{Unsolicited: nat.Poison}, 200 * time.Microsecond, 1, true},
+		{drops, nil, 200 * time.Microsecond, 1, false},
+		{resets, resets, 200 * time.Microsecond, 2, false}, // the first one has failed without a reset
+		{resets, resets, 4 * time.Millisecond, 1, false},   // they surely cross
 	} {
-		a, b := side("aaaa", "198.51.100.1:4000", counting, 64), side("bbbb", "203.0.113.1:5000", counting, 64)
+		behind := counting
+		behind.Translated = new(true)
+		a, b := side("aaaa", "198.51.100.1:4000", behind, 64), side("bbbb", "203.0.113.1:5000", behind, 64)
 		a.Offer.Candidates[0].Inbound, b.Offer.Candidates[0].Inbound = test.low, test.high
 		for _, p := range []*Party{&a, &b} {
 			p.Offer.Sources = []SourceOffset{{Name: CoordinatorSource, Bound: test.delay, Uncertainty: max(test.delay/20, 1), Delay: test.delay}}
@@ -144,7 +148,7 @@ func TestAResettingNATOnAShortPathLowersTheFirstVolley(t *testing.T) {
 		if err != nil || err2 != nil {
 			t.Fatal(err, err2)
 		}
-		fa, fb, at := forecast(a, 1, 0), forecast(b, 1, 0), noon.Add(time.Second)
+		fa, fb, at := forecast(a, test.round, 0), forecast(b, test.round, 0), noon.Add(time.Second)
 		v := s.VolleyRound("aaaa", Forecasts{Own: fa, Peer: fb, At: at}, 64)
 		if w := mirrored.VolleyRound("bbbb", Forecasts{Own: fb, Peer: fa, At: at}, 64); !reflect.DeepEqual(v, w) {
 			t.Errorf("%+v: one peer plans %+v, the other %+v", test, v, w)
