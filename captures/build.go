@@ -116,7 +116,7 @@ func newHandshake(e exchange) Handshake {
 func (f *facts) tries(side Side) (attempts, syns int, isn *uint32) {
 	for _, s := range f.streams {
 		end := 0
-		if s.lowIsA != (side == SideA) {
+		if s.lowIsA != (side == SideA) && !f.isSelf() {
 			end = 1
 		}
 		attempts, syns = max(attempts, s.tries[end]), max(syns, s.syns[end])

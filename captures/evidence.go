@@ -12,6 +12,9 @@ import (
 func (f *facts) evidence(h Handshake, changes []translation) []Evidence {
 	var e evidenceList
 	f.tellAttempts(&e, h)
+	if f.isSelf() {
+		e.add(f.segments[0], "Both ends are %s: a socket connected to itself.", f.segments[0].From)
+	}
 	switch h.Verdict {
 	case VerdictSimultaneousOpen:
 		f.tellSimultaneous(&e)

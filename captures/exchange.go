@@ -92,10 +92,28 @@ func newExchange(streams []stream) exchange {
 	for i := range e.segments {
 		e.segments[i].settle()
 	}
+	if e.isSelf() {
+		e.segments = mirrored(e.segments)
+	}
 	if e.files() > 1 { // within one file its own order counts, even where times do not rise
 		slices.SortStableFunc(e.segments, func(x, y flight) int { return x.Time.Compare(y.Time) })
 	}
 	return e
+}
+
+// isSelf reports whether a socket connected to itself, as one does that is bound
+// to the port to which it connects: both ends have one name.
+func (e exchange) isSelf() bool { return e.streams[0].key.low == e.streams[0].key.high }
+
+// mirrored has each segment of such a socket once as sent by either end.
+func mirrored(list []flight) []flight {
+	var both []flight
+	for _, x := range list {
+		y := x
+		x.side, y.side = SideA, SideB
+		both = append(both, x, y)
+	}
+	return both
 }
 
 // files counts the places, and a place that was captured in two files twice.

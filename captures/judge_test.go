@@ -175,6 +175,27 @@ func TestASynThatSurvivesAnICMPErrorIsSaidToDoSo(t *testing.T) {
 	}
 }
 
+func TestASocketThatConnectsToItselfOpensSimultaneously(t *testing.T) {
+	var a Analyzer
+	for i, line := range []string{"A syn 100", "A syn-ack 100 101", "A ack 101 101", "A data 101 101"} { // as Linux does
+		_, data := frame(t, line, LinkRaw)
+		copy(data[16:20], data[12:16])
+		copy(data[22:24], data[20:22])
+		a.Add(0, LinkRaw, Packet{Time: dawn.Add(time.Duration(i) * ms), Data: data, Length: len(data)})
+	}
+	list := a.Handshakes()
+	if len(list) != 1 {
+		t.Fatalf("got %d handshakes, want 1", len(list))
+	}
+	h := list[0]
+	if h.Verdict != VerdictSimultaneousOpen || h.Established == nil || !*h.Established || h.A != h.B || h.CrossingMargin != nil || h.SynsA != 1 || h.SynsB != 1 {
+		t.Errorf("got %v, established %v, %d and %d SYNs", h.Verdict, show(h.Established), h.SynsA, h.SynsB)
+	}
+	if !strings.Contains(h.Evidence[0].Text, "connected to itself") {
+		t.Errorf("got the evidence %+v", h.Evidence)
+	}
+}
+
 func TestAStraySynAckIsNotTheAttempt(t *testing.T) {
 	for _, script := range [][]string{
 		{"A syn 100", "B syn-ack 900 777"},

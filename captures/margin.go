@@ -5,6 +5,9 @@ import "time"
 // margin is by how much the SYNs overlapped or missed; nil where the packets do
 // not tell, which have no times, or times that run against what the numbers prove.
 func (f *facts) margin(v Verdict) *time.Duration {
+	if f.isSelf() {
+		return nil // it cannot miss itself
+	}
 	switch v {
 	case VerdictSimultaneousOpen:
 		return f.marginCrossed()

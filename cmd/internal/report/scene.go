@@ -78,6 +78,9 @@ func choose(h captures.Handshake, s *scene) [][]captures.Event {
 	byFlight := map[int][]captures.Event{}
 	var order []int
 	for _, e := range h.Events {
+		if h.A == h.B && e.Side == captures.SideB {
+			continue // a socket that connected to itself: the same segments once more
+		}
 		if byFlight[e.Flight] == nil {
 			order = append(order, e.Flight)
 		}
