@@ -70,9 +70,30 @@ func (f *facts) tellSyns(e *evidenceList) {
 func (f *facts) tellSimultaneous(e *evidenceList) {
 	f.tellSyns(e)
 	for _, side := range []Side{SideA, SideB} {
+		if answer, ok := f.foreknown(side); ok {
+			e.at(answer, "%s's SYN-ACK, which repeats its own SYN's number, left %[1]s's host before any such SYN of %s's had come there: it is crafted by a program that was told the number, or the capture lacks that SYN.", name(side), name(side.Other()))
+			continue
+		}
 		e.add(f.segments[f.synAck[side]], "%s answered %s's SYN with a SYN-ACK that repeats its own SYN's number: %[1]s's SYN had left before %[2]s's arrived.",
 			name(side), name(side.Other()))
 	}
+}
+
+// foreknown is a side's SYN-ACK on its host, where a SYN arrives before it is
+// answered, if none had come: somebody told a program the number.
+func (f *facts) foreknown(side Side) (sighting, bool) {
+	peer, home := side.Other(), f.end(side)
+	answer, ok := f.segments[f.synAck[side]].at(home)
+	if !ok || !f.atHome(side) || f.isSelf() {
+		return answer, false
+	}
+	for _, x := range f.segments {
+		asked, ok := x.at(home)
+		if ok && x.Kind == KindSyn && x.side == peer && x.Seq == f.isn[peer] && (asked.Packet < answer.Packet || asked.File != answer.File) {
+			return answer, false
+		}
+	}
+	return answer, true
 }
 
 func (f *facts) tellLate(e *evidenceList, h Handshake) {

@@ -12,7 +12,8 @@ package captures
 //     a RST, and its later SYN has nothing to do with the earlier one. The proof
 //     needs neither clocks nor order, and holds at any place on the path. It
 //     takes both ends for TCPs that follow that section: a SYN-ACK crafted for an
-//     ISN that a third party told looks the same.
+//     ISN that a third party told looks the same, unless it was captured on its
+//     host, where the SYN that it answers is then missing.
 //   - late-crossing: both sent a SYN, one end (the early one) answered with a
 //     SYN-ACK of the same ISN, and the other sent a plain ACK and no SYN-ACK.
 //     The late end met the early end's SYN-ACK in SYN-SENT: the early end's SYN

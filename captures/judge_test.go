@@ -196,6 +196,37 @@ func TestASocketThatConnectsToItselfOpensSimultaneously(t *testing.T) {
 	}
 }
 
+func TestASynAckBeforeTheSynIsCalledCrafted(t *testing.T) {
+	crafted := func(h Handshake) (packets []int) {
+		for _, e := range h.Evidence {
+			if strings.Contains(e.Text, "crafted by a program") {
+				packets = append(packets, e.Packet)
+			}
+		}
+		return packets
+	}
+	for _, test := range []struct {
+		name   string
+		want   []int
+		script []string
+	}{
+		{"crossed", nil, []string{"A syn 100", "B syn 900 ttl=50", "A syn-ack 100 901", "B syn-ack 900 101 ttl=50", "A ack 101 901"}},
+		{"crafted on A", []int{2}, []string{"A syn 100", "A syn-ack 100 901", "B syn 900 ttl=50", "B syn-ack 900 101 ttl=50", "A ack 101 901"}},
+		{"crafted on B, seen on A", nil, []string{"A syn 100", "B syn-ack 900 101 ttl=50", "B syn 900 ttl=50", "A syn-ack 100 901", "A ack 101 901"}},
+	} {
+		h := play(t, test.script...)[0]
+		if got := crafted(h); h.Verdict != VerdictSimultaneousOpen || !slices.Equal(got, test.want) {
+			t.Errorf("%s: got %v, crafted in packets %v, want %v", test.name, h.Verdict, got, test.want)
+		}
+	}
+	script := slices.Clone(scenarios[VerdictSimultaneousOpen])
+	script[0].reach = 3 // B's NAT drops A's SYN, and B answers it all the same
+	h := only(t, newWorld().play(t, script...).analyse(t, 0, 3))
+	if got := crafted(h); !slices.Equal(got, []int{2}) || h.CrossingMargin != nil {
+		t.Errorf("where the SYN never came: got packets %v, want 2 of B's host; %+v", got, h.Evidence)
+	}
+}
+
 func TestAStraySynAckIsNotTheAttempt(t *testing.T) {
 	for _, script := range [][]string{
 		{"A syn 100", "B syn-ack 900 777"},

@@ -31,6 +31,9 @@ func (f *facts) margin(v Verdict) *time.Duration {
 func (f *facts) marginCrossed() *time.Duration {
 	var margin *time.Duration
 	for _, side := range []Side{SideA, SideB} {
+		if _, crafted := f.foreknown(side); crafted {
+			return nil // it did not wait for the SYN
+		}
 		syn, answer := f.segments[f.syn[side]].Time, f.segments[f.synAck[side]].Time
 		if syn.IsZero() || answer.IsZero() || answer.Before(syn) { // a clock that was set back
 			return nil
