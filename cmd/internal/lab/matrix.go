@@ -2,6 +2,7 @@ package lab
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"runtime"
 	"slices"
@@ -23,6 +24,28 @@ type pairing struct {
 	config Config
 	theory Expectation
 	prefix string // of the name of its directory
+
+	directory string // of a part
+}
+
+// mostTrials is how many meetings of a pair follow one another. What is beyond is
+// another part, beside the first, in a network of its own: or the slowest of the
+// pairs would run on alone for minutes.
+const mostTrials = 20
+
+// parts divides the trials of a pair.
+func (p pairing) parts() []pairing {
+	trials := max(p.config.Trials, 1)
+	parts := make([]pairing, (trials+mostTrials-1)/mostTrials)
+	for k := range parts {
+		parts[k] = p
+		parts[k].config.Trials = trials*(k+1)/len(parts) - trials*k/len(parts)
+		parts[k].directory = p.prefix + p.config.A.Name + "--" + p.config.B.Name
+		if k > 0 {
+			parts[k].directory += fmt.Sprintf("/part-%d", k+1)
+		}
+	}
+	return parts
 }
 
 // pairings are the cells of a matrix with what theory expects of each, which is

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
+
+	"tcppunch/captures"
 )
 
 // mostReruns is how often trials of a pair are run again because this machine was
@@ -40,7 +43,10 @@ func RunMatrix(ctx context.Context, config MatrixConfig, done func(cell MatrixCe
 // each that has ended by its place in the list, one at a time.
 func runPairings(ctx context.Context, list []pairing, parallel int, done func(int, MatrixCell)) ([]MatrixCell, error) {
 	smallTables()
-	m := &matrixRun{pairings: list, done: done, cells: make([]MatrixCell, len(list))}
+	m := &matrixRun{pairings: list, done: done, parts: make([][]*series, len(list)), cells: make([]MatrixCell, len(list))}
+	for i, p := range list {
+		m.parts[i] = make([]*series, len(p.parts()))
+	}
 	ctx, m.stop = context.WithCancelCause(ctx)
 	defer m.stop(nil)
 	for _, timing := range []bool{true, false} {
@@ -77,32 +83,48 @@ type matrixRun struct {
 
 	mu    sync.Mutex
 	done  func(int, MatrixCell)
+	parts [][]*series // of each pairing; nil: not yet run
 	cells []MatrixCell
 }
 
-// all runs the cells of one kind.
+// all runs the cells of one kind, each in parts.
 func (m *matrixRun) all(ctx context.Context, g *gate, timing bool) {
 	var running sync.WaitGroup
 	for _, i := range longestFirst(m.pairings) {
 		p := m.pairings[i]
-		if timed(p.config.A, p.config.B) != timing || ctx.Err() != nil {
+		if timed(p.config.A, p.config.B) != timing {
 			continue
 		}
-		g.enter()
-		running.Go(func() {
-			defer g.leave()
-			cell, err := p.run(ctx, g.narrow)
-			if err != nil {
-				m.fail(p.config, err)
-				return
+		for k, part := range p.parts() {
+			if ctx.Err() != nil {
+				break
 			}
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			m.cells[i] = cell
-			m.done(i, cell)
-		})
+			g.enter()
+			running.Go(func() {
+				defer g.leave()
+				s, err := part.run(ctx, g.narrow)
+				if err != nil {
+					m.fail(p.config, err)
+					return
+				}
+				m.add(i, k, s)
+			})
+		}
 	}
 	running.Wait()
+}
+
+// add puts part k of cell i into its place. The last one completes the cell.
+func (m *matrixRun) add(i, k int, s *series) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.parts[i][k] = s
+	if slices.Contains(m.parts[i], nil) {
+		return
+	}
+	m.cells[i] = m.pairings[i].cell(m.parts[i])
+	m.parts[i] = nil
+	m.done(i, m.cells[i])
 }
 
 // fail stops the matrix, and says which pair made it.
@@ -122,19 +144,45 @@ func (c MatrixConfig) matrix(cells []MatrixCell, took time.Duration) Matrix {
 	return x
 }
 
+// cell is what the parts measured together.
+func (p pairing) cell(parts []*series) MatrixCell {
+	a, b := p.config.A, p.config.B
+	x := MatrixCell{A: a.Name, B: b.Name, Expected: p.theory.Probability, Because: p.theory.Because, Timed: timed(a, b)}
+	var trials []Trial
+	for i, s := range parts {
+		trials = append(trials, s.trials...)
+		if i == 0 || x.Failure == "" && s.failure != "" {
+			x.Shown, x.Failure = s.shown, s.failure
+		}
+		if x.Connected == nil {
+			x.Connected = s.connected
+		}
+	}
+	x.Summary = Summarize(trials)
+	x.judge()
+	return x
+}
+
+// series are the meetings of one pair in one network.
+type series struct {
+	trials    []Trial
+	shown     *captures.Handshake // MatrixCell.Shown
+	connected *captures.Handshake // MatrixCell.Connected
+	failure   string              // MatrixCell.Failure
+}
+
 // run lets one pair meet in one network. slow is told when this machine was too
 // slow for a trial.
-func (p pairing) run(ctx context.Context, slow func()) (MatrixCell, error) {
+func (p pairing) run(ctx context.Context, slow func()) (*series, error) {
 	c := p.config.beside()
-	result := MatrixCell{A: c.A.Name, B: c.B.Name, Expected: p.theory.Probability, Because: p.theory.Because, Timed: timed(c.A, c.B)}
-	var trials []Trial
-	err := withCell(ctx, c, p.prefix+c.A.Name+"--"+c.B.Name, func(lab *cell) error {
+	s := &series{}
+	err := withCell(ctx, c, p.directory, func(lab *cell) error {
 		for valid, slowed := 0, 0; valid < c.Trials; {
-			t, err := lab.once(ctx, &result)
+			t, err := lab.once(ctx, s)
 			if err != nil {
 				return err
 			}
-			trials = append(trials, t)
+			s.trials = append(s.trials, t)
 			if t.Valid {
 				valid++
 				continue
@@ -146,13 +194,11 @@ func (p pairing) run(ctx context.Context, slow func()) (MatrixCell, error) {
 		}
 		return nil
 	})
-	result.Summary = Summarize(trials)
-	result.judge()
-	return result, err
+	return s, err
 }
 
 // once runs one trial, and keeps its exchange if it is the first to be shown.
-func (c *cell) once(ctx context.Context, result *MatrixCell) (Trial, error) {
+func (c *cell) once(ctx context.Context, s *series) (Trial, error) {
 	t, err := c.newTrial(ctx)
 	if err != nil {
 		return Trial{}, err
@@ -162,13 +208,13 @@ func (c *cell) once(ctx context.Context, result *MatrixCell) (Trial, error) {
 	if err != nil {
 		return r, err
 	}
-	if r.Established && result.Connected == nil {
-		result.Connected = t.shown
+	if r.Established && s.connected == nil {
+		s.connected = t.shown
 	}
-	if first := c.began == 1; first || !r.Established && result.Failure == "" {
-		result.Shown = t.shown
+	if first := c.began == 1; first || !r.Established && s.failure == "" {
+		s.shown = t.shown
 		if !r.Established {
-			result.Failure = explanationOf(r)
+			s.failure = explanationOf(r)
 		}
 	}
 	r.MeetA, r.MeetB, r.Mappings = nil, nil, nil

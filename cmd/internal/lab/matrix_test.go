@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -67,6 +68,21 @@ func TestAMatrixMayHoldOnlyWhatChanceDecides(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("uncertain ones only: %v; got %q, want %q", uncertain, got, want)
+		}
+	}
+}
+
+func TestManyTrialsOfAPairAreDivided(t *testing.T) {
+	for trials, want := range map[int][]int{0: {1}, 1: {1}, 20: {20}, 21: {10, 11}, 100: {20, 20, 20, 20, 20}} {
+		p := pairing{config: Config{A: profile(t, "linux"), B: profile(t, "azure"), Trials: trials}, prefix: "auto--"}
+		var got []int
+		directories := map[string]bool{}
+		for _, part := range p.parts() {
+			got = append(got, part.config.Trials)
+			directories[part.directory] = true
+		}
+		if !slices.Equal(got, want) || len(directories) != len(want) || !directories["auto--linux--azure"] {
+			t.Errorf("%d trials: got %v in %v, want %v", trials, got, slices.Collect(maps.Keys(directories)), want)
 		}
 	}
 }
