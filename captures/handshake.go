@@ -1,6 +1,7 @@
 package captures
 
 import (
+	"encoding/json"
 	"net/netip"
 	"time"
 )
@@ -51,7 +52,7 @@ type Event struct {
 	Packet  int       `json:"packet"` // number in the file, from 1
 	Vantage int       `json:"vantage"`
 	Flight  int       `json:"flight"`
-	At      time.Time `json:"at"`
+	At      time.Time `json:"at"` // the zero Time where the file gives none; null in JSON
 	// Side sent the segment; of an ICMP error it is unknown, and Quotes is the
 	// side whose segment it quotes.
 	Side   Side           `json:"side"`
@@ -68,6 +69,18 @@ type Event struct {
 	// ICMPType and ICMPCode are 0 in what is no ICMP error.
 	ICMPType uint8 `json:"icmp_type,omitzero"`
 	ICMPCode uint8 `json:"icmp_code,omitzero"`
+}
+
+// MarshalJSON writes null for a time that is not known.
+func (e Event) MarshalJSON() ([]byte, error) {
+	type plain Event
+	if e.At.IsZero() {
+		return json.Marshal(struct {
+			At *time.Time `json:"at"`
+			plain
+		}{nil, plain(e)})
+	}
+	return json.Marshal(plain(e))
 }
 
 // Evidence is one sentence and the packet that proves it.

@@ -137,7 +137,11 @@ func hideTCP(tcp []byte, change uint32) (int, bool) {
 func hideOptions(options []byte) {
 	for i := 0; i < len(options); {
 		kind, length := options[i], 1
-		if kind > 1 {
+		if kind == tcpEnd {
+			clear(options[i:]) // whatever stands there
+			return
+		}
+		if kind != tcpNop {
 			if i+1 >= len(options) || options[i+1] < 2 || i+int(options[i+1]) > len(options) {
 				clear(options[i:])
 				return

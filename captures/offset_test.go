@@ -1,6 +1,8 @@
 package captures
 
 import (
+	"bytes"
+	"encoding/json"
 	"slices"
 	"testing"
 	"time"
@@ -145,6 +147,11 @@ func TestAFileWithoutTimesHasNoClockAndNoMargin(t *testing.T) {
 		for _, e := range h.Events {
 			if e.File == len(places)-1 && !e.At.IsZero() {
 				t.Errorf("places %v: packet %d has got the time %v", places, e.Packet, e.At)
+			}
+			document := marshal(t, e)
+			var back Event
+			if err := json.Unmarshal(document, &back); err != nil || back != e || bytes.Contains(document, []byte(`"at":null`)) != e.At.IsZero() {
+				t.Errorf("got %s (%v) for %+v", document, err, e)
 			}
 		}
 	}

@@ -168,6 +168,14 @@ func TestAClassicFileOfSeveralLinkTypesHoldsBarePackets(t *testing.T) {
 	}
 }
 
+func TestNothingIsLeftBehindTheEndOfOptions(t *testing.T) {
+	options := []byte{2, 4, 5, 180, 0, 2, 4, 10, 1, 0, 2, 0}
+	hideOptions(options)
+	if want := append([]byte{2, 4, 5, 180}, make([]byte, 8)...); !bytes.Equal(options, want) {
+		t.Errorf("got %v, want %v", options, want)
+	}
+}
+
 func FuzzHide(f *testing.F) {
 	for _, line := range []string{"A syn 100", "A icmp 100"} {
 		_, data := frame(f, line, LinkEthernet)

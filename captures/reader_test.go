@@ -83,6 +83,23 @@ func TestClassicPcapKeepsNanoseconds(t *testing.T) {
 	}
 }
 
+func TestAPacketWithoutATimeIsWrittenAsOf1970(t *testing.T) {
+	for _, ng := range []bool{false, true} {
+		var file bytes.Buffer
+		begin := func() (*Writer, error) { return NewPcapWriter(&file, LinkRaw, 96) }
+		if ng {
+			begin = func() (*Writer, error) { return NewWriter(&file, Interface{LinkType: LinkRaw}) }
+		}
+		w, err := begin()
+		if err := errors.Join(err, w.WritePacket(Packet{Data: make([]byte, 20)})); err != nil {
+			t.Fatal(err)
+		}
+		if list, _, _ := drain(file.Bytes()); len(list) != 1 || list[0].Time.Unix() != 0 {
+			t.Errorf("pcapng %v: got %+v", ng, list)
+		}
+	}
+}
+
 func TestClassicPcapInBothByteOrdersAndResolutions(t *testing.T) {
 	for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
 		for magic, unit := range map[uint32]time.Duration{magicMicro: time.Microsecond, magicNano: time.Nanosecond} {

@@ -88,8 +88,9 @@ func (w *Writer) WritePacket(p Packet) error {
 }
 
 func appendClassic(b []byte, p Packet) []byte {
-	b = binary.LittleEndian.AppendUint32(b, uint32(p.Time.Unix()))
-	b = binary.LittleEndian.AppendUint32(b, uint32(p.Time.Nanosecond()))
+	ticks := ticksOf(p.Time)
+	b = binary.LittleEndian.AppendUint32(b, uint32(ticks/1e9))
+	b = binary.LittleEndian.AppendUint32(b, uint32(ticks%1e9))
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(p.Data)))
 	b = binary.LittleEndian.AppendUint32(b, uint32(max(p.Length, len(p.Data))))
 	return append(b, p.Data...)
