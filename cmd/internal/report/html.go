@@ -78,6 +78,9 @@ func eventRow(h captures.Handshake, e captures.Event, place string) EventRow {
 		At: since(e.At.Sub(h.Events[0].At), false), Place: fmt.Sprintf("%s#%d", place, e.Packet),
 		From: e.From.String(), Kind: e.Kind.String(), Seq: fmt.Sprint(e.Seq), Ack: fmt.Sprint(e.Ack), TTL: fmt.Sprint(e.TTL),
 	}
+	if e.At.IsZero() || h.Events[0].At.IsZero() {
+		row.At = "–"
+	}
 	if e.Kind.IsICMP() {
 		row.From, row.Ack = e.From.Addr().String(), ""
 	}

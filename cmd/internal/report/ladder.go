@@ -97,6 +97,9 @@ func writeNotes(w io.Writer, s scene) {
 	if s.guessed {
 		fmt.Fprintln(w, "~ reckoned from how long that end took to answer; it was not captured there")
 	}
+	if s.untimed {
+		fmt.Fprintln(w, "no times: a file gives none, and segments are drawn in the order of their packets")
+	}
 	if s.omitted > 0 {
 		fmt.Fprintf(w, "%d more segments are not drawn\n", s.omitted)
 	}

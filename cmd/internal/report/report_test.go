@@ -308,6 +308,27 @@ func TestAPageOfManyOpeningsIsBounded(t *testing.T) {
 	}
 }
 
+func TestWhereNoTimesAreKnownNoneAreDrawn(t *testing.T) {
+	h := crossing()
+	h.CrossingMargin = nil
+	for i := range h.Events {
+		h.Events[i].At = time.Time{}
+	}
+	var picture, diagram, page strings.Builder
+	if err := errors.Join(SVG(&picture, h), Mermaid(&diagram, h), HTML(&page, "t", HandshakeSection(h))); err != nil {
+		t.Fatal(err)
+	}
+	text := draw(t, h, LadderOptions{})
+	for name, got := range map[string]string{"ladder": text, "SVG": picture.String(), "Mermaid": diagram.String(), "HTML": page.String()} {
+		if strings.Contains(got, " ms") {
+			t.Errorf("the %s has times:\n%s", name, got)
+		}
+	}
+	if n := strings.Count(text, "SYN"); n < 4 || !strings.Contains(text, "no times") {
+		t.Errorf("got %d SYNs in\n%s", n, text)
+	}
+}
+
 func TestManyPlacesAreDrawn(t *testing.T) {
 	for _, places := range []int{3, 27, 40, 300} {
 		h := crossing()

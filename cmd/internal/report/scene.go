@@ -18,6 +18,7 @@ type scene struct {
 	rows    int
 	omitted int // segments that are not drawn
 	guessed bool
+	untimed bool // some file gives no times: only the order is drawn
 }
 
 type lane struct {
@@ -55,7 +56,10 @@ const (
 )
 
 func newScene(h captures.Handshake) scene {
-	var s scene
+	s := scene{untimed: lacksTimes(h)}
+	if s.untimed {
+		h = inOrder(h)
+	}
 	flights := choose(h, &s)
 	e := newEnds(h)
 	s.lanes = e.lanes(h)
@@ -64,12 +68,27 @@ func newScene(h captures.Handshake) scene {
 		a := e.arrow(h, sightings, len(s.lanes)-1)
 		for i := range a.points {
 			a.points[i].since = a.points[i].at.Sub(start)
+			a.points[i].hidden = a.points[i].hidden || s.untimed
 			s.guessed = s.guessed || a.points[i].guessed && !a.points[i].hidden
 		}
 		s.arrows = append(s.arrows, a)
 	}
 	s.layOut()
 	return s
+}
+
+func lacksTimes(h captures.Handshake) bool {
+	return slices.ContainsFunc(h.Events, func(e captures.Event) bool { return e.At.IsZero() })
+}
+
+// inOrder is the handshake with a millisecond between any two sightings, to be
+// drawn without times.
+func inOrder(h captures.Handshake) captures.Handshake {
+	h.Events = slices.Clone(h.Events)
+	for i := range h.Events {
+		h.Events[i].At = time.UnixMilli(int64(i))
+	}
+	return h
 }
 
 // choose takes the segments of the opening, and of what follows the first of

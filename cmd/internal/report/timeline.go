@@ -45,7 +45,7 @@ const maxDots = 600
 func newTimeline(h captures.Handshake) *timeline {
 	first, last := h.Events[0].At, h.Events[len(h.Events)-1].At
 	span := last.Sub(first)
-	if span <= 0 {
+	if span <= 0 || lacksTimes(h) {
 		return nil
 	}
 	t := &timeline{ID: fmt.Sprintf("t%d-%d", h.Events[0].File, h.Events[0].Packet)}
