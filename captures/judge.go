@@ -1,5 +1,7 @@
 package captures
 
+import "math"
+
 // What proves each verdict, for the pair of initial sequence numbers (ISNs)
 // that the ends acknowledged in the end, or else tried last. "SYN" is a segment
 // with SYN and without ACK.
@@ -169,13 +171,13 @@ func (f *facts) synPayload(side Side) uint32 {
 
 // noteReset takes a RST that can end this opening: RST-ACK that acknowledges
 // the SYN (and its payload), or a RST whose number lies in the window that the
-// other side opened (RFC 9293 section 3.10.7).
+// other side opened (RFC 9293 section 3.10.7), which is not scaled in a SYN.
 func (f *facts) noteReset(i int, x flight, acksPeer bool) {
 	me, peer := x.side, x.side.Other()
 	if f.syn[peer] < 0 && f.synAck[peer] < 0 {
 		return // it refuses nothing: an end that gives up
 	}
-	inWindow := f.known[me] && within(x.Seq, f.isn[me])
+	inWindow := f.known[me] && x.Seq-f.isn[me] <= 1+math.MaxUint16
 	ofSyn := x.Kind == KindRstAck && acksPeer
 	alone := x.Kind == KindRst && !f.known[me] // what a NAT or a filter may make up
 	if inWindow && x.Kind == KindRst || ofSyn || alone {

@@ -89,8 +89,7 @@ func (f *facts) reset(v Verdict) *Origin {
 	if r == nil || v != VerdictRefused {
 		return nil
 	}
-	r.weighPlaces()
-	r.weighHops()
+	r.weighWhere()
 	r.weighBehaviour()
 	r.weighForm()
 	r.weighTiming()
@@ -103,9 +102,8 @@ func (f *facts) icmpError(v Verdict) *ICMPError {
 	if r == nil || v != VerdictICMPRejected {
 		return nil
 	}
-	r.weighPlaces()
+	r.weighWhere()
 	r.weighReporter()
-	r.weighHops()
 	r.weighTiming()
 	return &ICMPError{*r.conclude(), r.Reporter, r.ICMPType, r.ICMPCode, icmpMeaning(r.Segment)}
 }

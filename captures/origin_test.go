@@ -169,3 +169,16 @@ func TestARSTThatTakesASynAckBackAnswersNoSyn(t *testing.T) {
 		}
 	}
 }
+
+func TestATTLCountsOnce(t *testing.T) {
+	h := play(t, "A syn 100", "B syn 900 ttl=50", "A rst-ack 0 901")[0] // on A's host, which is known by its TTL
+	ttls := 0
+	for _, r := range h.Reset.Reasons {
+		if strings.Contains(r.Text, "own host") || strings.Contains(r.Text, "TTL") || strings.Contains(r.Text, "hops") {
+			ttls++
+		}
+	}
+	if ttls != 1 {
+		t.Errorf("got %d reasons that rest on the TTL, want 1: %+v", ttls, h.Reset.Reasons)
+	}
+}

@@ -5,16 +5,24 @@ import (
 	"time"
 )
 
-// weighPlaces asks where it was seen: what an end sends passes the vantage
-// point before that end.
-func (r *rejection) weighPlaces() {
+// weighWhere asks where it was seen: what an end sends passes the vantage point
+// before that end. That this is on the end's host is known by TTLs, which then
+// count no more.
+func (r *rejection) weighWhere() {
 	home := r.end(r.refuser)
-	if s, ok := r.at(home); ok {
-		if r.atHome(r.refuser) {
-			r.add(-proven, s.Segment, "It left %s's own host, where it was captured.", name(r.refuser))
-		}
+	s, ok := r.at(home)
+	if ok && r.atHome(r.refuser) {
+		r.add(-proven, s.Segment, "It left %s's own host, where it was captured.", name(r.refuser))
 		return
 	}
+	if !ok {
+		r.weighPlaces(home)
+	}
+	r.weighHops()
+}
+
+// weighPlaces is for what was not seen nearest to the refuser.
+func (r *rejection) weighPlaces(home int) {
 	step := 1
 	if r.refuser == SideB {
 		step = -1
