@@ -56,12 +56,8 @@ func (m *meeting) lowTTL(ctx context.Context, p plan, r *runner) error {
 // fireOnce leaves the processors alone until shortly before the instant: by then
 // another round may have connected.
 func (m *meeting) fireOnce(ctx context.Context, p plan, at timing.Instant, r *runner) error {
-	timer := time.NewTimer(at.Add(-padTakes).Sub(timing.Now()))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := rest(ctx, at.Add(-padTakes)); err != nil {
+		return err
 	}
 	pad := m.cfg.Network.Launchpad(launchLead)
 	return errors.Join(m.fire(ctx, p, pad, at, r), pad.Close())

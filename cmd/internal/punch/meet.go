@@ -256,7 +256,7 @@ func (m *meeting) holdUntilEarly(ctx context.Context) error {
 		return nil
 	}
 	m.trace(Agree, "holding for %s", wait.Round(time.Second))
-	err := timing.Wait(m.whileCoordinated(ctx), timing.Now().Add(wait))
+	err := rest(m.whileCoordinated(ctx), timing.Now().Add(wait))
 	if lost := m.coordinatorLost(); lost != nil && ctx.Err() == nil {
 		return lost
 	}

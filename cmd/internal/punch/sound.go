@@ -60,14 +60,14 @@ const (
 // keeps the connections of those that were answered. The error is nil if one was.
 func (m *meeting) sound(ctx context.Context, s *sounding, pace time.Duration, list []sound) error {
 	held, failed := make([]probe.Held, len(list)), make([]error, len(list))
-	start := timing.Now()
 	var all sync.WaitGroup
 	for i, x := range list {
-		all.Go(func() {
-			if failed[i] = timing.Wait(ctx, start.Add(time.Duration(i)*pace)); failed[i] == nil {
-				held[i], failed[i] = m.observe(ctx, x)
-			}
-		})
+		if i > 0 {
+			failed[i] = rest(ctx, timing.Now().Add(pace))
+		}
+		if failed[i] == nil {
+			all.Go(func() { held[i], failed[i] = m.observe(ctx, x) })
+		}
 	}
 	all.Wait()
 	m.report.SYNsProbing += len(list)
@@ -83,6 +83,19 @@ func (m *meeting) sound(ctx context.Context, s *sounding, pace time.Duration, li
 		return errors.Join(failed...)
 	}
 	return nil
+}
+
+// rest waits until an instant by the runtime's timer, which may be a millisecond
+// late and, unlike timing.Wait, leaves the processor to others.
+func rest(ctx context.Context, until timing.Instant) error {
+	timer := time.NewTimer(until.Sub(timing.Now()))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (m *meeting) observe(ctx context.Context, x sound) (probe.Held, error) {

@@ -113,7 +113,7 @@ func (m *meeting) followCrafted(ctx context.Context, p plan, r *runner, first ti
 	if r.failure != nil {
 		return r.failure
 	}
-	err := timing.Wait(ctx, first.Add(p.lowTTLGap()))
+	err := rest(ctx, first.Add(p.lowTTLGap()))
 	if err == nil {
 		err = r.socket.Wait(ctx)
 	}

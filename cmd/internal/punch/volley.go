@@ -135,7 +135,7 @@ func (v *volleys) holdUntilRefresh(ctx context.Context) error {
 	if at <= timing.Now() {
 		return nil
 	}
-	err := timing.Wait(v.whileCoordinated(ctx), at)
+	err := rest(v.whileCoordinated(ctx), at)
 	if lost := v.coordinatorLost(); lost != nil && ctx.Err() == nil {
 		return lost
 	}
