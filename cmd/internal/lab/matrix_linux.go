@@ -102,7 +102,7 @@ func (m *matrixRun) all(ctx context.Context, g *gate, timing bool) {
 			g.enter()
 			running.Go(func() {
 				defer g.leave()
-				s, err := part.run(ctx, g.narrow)
+				s, err := part.run(ctx, g)
 				if err != nil {
 					m.fail(p.config, err)
 					return
@@ -171,14 +171,14 @@ type series struct {
 	failure   string              // MatrixCell.Failure
 }
 
-// run lets one pair meet in one network. slow is told when this machine was too
-// slow for a trial.
-func (p pairing) run(ctx context.Context, slow func()) (*series, error) {
+// run lets one pair meet in one network. The gate is told when this machine was
+// too slow for a trial, and when one only waits.
+func (p pairing) run(ctx context.Context, g *gate) (*series, error) {
 	c := p.config.beside()
 	s := &series{}
 	err := withCell(ctx, c, p.directory, func(lab *cell) error {
 		for valid, slowed := 0, 0; valid < c.Trials; {
-			t, err := lab.once(ctx, s)
+			t, err := lab.once(ctx, s, g)
 			if err != nil {
 				return err
 			}
@@ -187,7 +187,7 @@ func (p pairing) run(ctx context.Context, slow func()) (*series, error) {
 				valid++
 				continue
 			}
-			slow()
+			g.narrow()
 			if slowed++; slowed > max(mostReruns, c.Trials) {
 				return fmt.Errorf("this machine was too slow %d times: %s", slowed, *t.InvalidReason)
 			}
@@ -198,13 +198,18 @@ func (p pairing) run(ctx context.Context, slow func()) (*series, error) {
 }
 
 // once runs one trial, and keeps its exchange if it is the first to be shown.
-func (c *cell) once(ctx context.Context, s *series) (Trial, error) {
+func (c *cell) once(ctx context.Context, s *series, g *gate) (Trial, error) {
 	t, err := c.newTrial(ctx)
 	if err != nil {
 		return Trial{}, err
 	}
 	defer t.close()
+	back := func() {}
+	if c.config.roughly {
+		back = g.lend(busyFor + 8*c.config.Delay)
+	}
 	r, err := t.meet(ctx)
+	back()
 	if err != nil {
 		return r, err
 	}
@@ -219,48 +224,4 @@ func (c *cell) once(ctx context.Context, s *series) (Trial, error) {
 	}
 	r.MeetA, r.MeetB, r.Mappings = nil, nil, nil
 	return r, nil
-}
-
-// gate lets so many in at a time: fewer when the machine is too slow, more again
-// when it is not.
-type gate struct {
-	mu     sync.Mutex
-	change *sync.Cond
-	width  int
-	widest int
-	inside int
-	good   int // that left without having been slow, since the width has changed
-}
-
-func newGate(width int) *gate {
-	g := &gate{width: width, widest: width}
-	g.change = sync.NewCond(&g.mu)
-	return g
-}
-
-func (g *gate) enter() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for g.inside >= g.width {
-		g.change.Wait()
-	}
-	g.inside++
-}
-
-// leave lets another one in, and after three of them one more.
-func (g *gate) leave() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.inside--
-	if g.good++; g.good >= 3 {
-		g.good, g.width = 0, min(g.width+1, g.widest)
-	}
-	g.change.Broadcast()
-}
-
-// narrow lets one less in, but never less than two.
-func (g *gate) narrow() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.good, g.width = 0, max(g.width-1, min(2, g.width))
 }

@@ -63,7 +63,6 @@ func (s StrategyConfig) meetings() (list []Config) {
 // pairings are the cells of the meetings, in the same order.
 func (s StrategyConfig) pairings() (list []pairing) {
 	for _, c := range s.meetings() {
-		c.roughly = c.Delay >= roomy && !timed(c.A, c.B)
 		list = append(list, pairing{config: c, theory: foresee(c), prefix: c.Strategy + "--"})
 	}
 	return list
