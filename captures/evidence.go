@@ -141,7 +141,9 @@ func (f *facts) tellRejected(e *evidenceList, v Verdict) {
 		if i := f.icmp[side]; i >= 0 {
 			x := f.segments[i]
 			e.add(x, "%s reported about %s's SYN: %s (ICMP type %d, code %d).", x.Reporter, name(side), icmpMeaning(x.Segment), x.ICMPType, x.ICMPCode)
-			f.tellSurvived(e, side, i)
+			if again := f.repeatedAfter(i); again >= 0 {
+				e.add(f.segments[again], "%s sent a %s with the same number afterwards: the error did not end its attempt.", name(side), label(f.segments[again].Kind))
+			}
 		}
 		if i := f.rst[side]; i >= 0 {
 			f.tellReset(e, side, i)
@@ -156,17 +158,6 @@ func (f *facts) tellRejected(e *evidenceList, v Verdict) {
 		e.add(f.segments[f.syn[r.refuser]], "%s's SYN left that side %v after %s's had been turned away there.", name(r.refuser), round(-m), name(r.refuser.Other()))
 	case ok:
 		*e = append(*e, Evidence{fmt.Sprintf("%s's SYN had passed %v before %s's was turned away: the SYNs crossed, and were refused all the same.", name(r.refuser), round(m), name(r.refuser.Other())), syn.File, syn.Packet})
-	}
-}
-
-// tellSurvived: an end that repeats its SYN after an error still waits for an
-// answer.
-func (f *facts) tellSurvived(e *evidenceList, side Side, err int) {
-	for _, x := range f.segments[err+1:] {
-		if x.Kind == KindSyn && x.side == side && x.Seq == f.isn[side] {
-			e.add(x, "%s repeated its SYN afterwards: the error did not end its attempt.", name(side))
-			return
-		}
 	}
 }
 

@@ -1,6 +1,9 @@
 package captures
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // What proves each verdict, for the pair of initial sequence numbers (ISNs)
 // that the ends acknowledged in the end, or else tried last. "SYN" is a segment
@@ -246,10 +249,30 @@ func (f *facts) judgeRejected() Verdict {
 	return verdict
 }
 
-// fatal leaves out path MTU discovery, which no SYN needs. Which other errors
-// end an opening differs from system to system (RFC 5461 section 2): each is an
-// answer, and one that a SYN survived is called so in the evidence.
-func (f *facts) fatal(i int) bool { return f.segments[i].Kind != KindICMPTooBig }
+// fatal leaves out path MTU discovery, which no SYN needs, and errors that a SYN
+// survived to be answered. Which others end an opening differs from system to
+// system (RFC 5461 section 2): each is an answer.
+func (f *facts) fatal(i int) bool {
+	return f.segments[i].Kind != KindICMPTooBig && !(f.repeatedAfter(i) >= 0 && f.answeredAfter(i))
+}
+
+// repeatedAfter is the side's next SYN or SYN-ACK of the same number after an
+// error about it, or -1.
+func (f *facts) repeatedAfter(err int) int {
+	side := f.segments[err].side
+	i := slices.IndexFunc(f.segments[err+1:], func(x flight) bool { return x.Kind.isSyn() && x.side == side && x.Seq == f.isn[side] })
+	if i < 0 {
+		return -1
+	}
+	return err + 1 + i
+}
+
+// answeredAfter reports whether the other side sent a SYN-ACK after an error,
+// whatever it acknowledges.
+func (f *facts) answeredAfter(err int) bool {
+	other := f.segments[err].side.Other()
+	return slices.ContainsFunc(f.segments[err+1:], func(x flight) bool { return x.Kind == KindSynAck && x.side == other })
+}
 
 func (f *facts) judgePartial() Verdict {
 	switch {
