@@ -109,7 +109,7 @@ func TestNoiseIsNotCalledSequential(t *testing.T) {
 // One-guess methods of published tools, on the observations of a NAT that counts
 // with 50 foreign mappings a second: the share of next ports that each names.
 func TestBestCandidateBeatsOneGuessMethods(t *testing.T) {
-	rounds := 400 * min(simulated, 25)
+	rounds := 200 * min(simulated, 50)
 	for name, config := range map[string]nat.Config{
 		"quiet":        {Ports: nat.Sequential, Churn: 5},
 		"busy":         {Ports: nat.Sequential, Churn: 50},
