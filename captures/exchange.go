@@ -36,16 +36,23 @@ type flightKey struct {
 	seq, ack   uint32
 	tsval      uint32
 	length     int
-	occurrence int // of the same at one place: a retransmission without timestamps
+	id         uint16
+	occurrence int // of the same at one place: a retransmission that neither tells
 }
 
-func (s stream) keys(stamped [3]bool) []flightKey {
+// marks says of each side what tells its retransmissions apart at all places.
+type marks struct{ stamps, ids [3]bool }
+
+func (s stream) keys(m marks) []flightKey {
 	seen := map[flightKey]int{}
 	keys := make([]flightKey, len(s.segments))
 	for i, x := range s.segments {
-		k := flightKey{side: s.side(x), kind: x.Kind, seq: x.Seq, ack: x.Ack, tsval: x.Options.TSval, length: x.PayloadLen}
-		if !stamped[k.side] {
+		k := flightKey{side: s.side(x), kind: x.Kind, seq: x.Seq, ack: x.Ack, tsval: x.Options.TSval, length: x.PayloadLen, id: x.ID}
+		if !m.stamps[k.side] {
 			k.tsval = 0
+		}
+		if !m.ids[k.side] || k.kind.IsICMP() {
+			k.id = 0
 		}
 		seen[k]++
 		keys[i] = k
@@ -73,12 +80,43 @@ func stamped(streams []stream) (sides [3]bool) {
 	return sides
 }
 
+// identified says of each side whether all places show it by the same
+// identifications of IPv4 packets: a NAT may choose others.
+func identified(streams []stream) (sides [3]bool) {
+	sides = [3]bool{SideA: true, SideB: true}
+	common, alike := map[flightKey]bool{}, map[flightKey]bool{}
+	for _, s := range streams {
+		var shown, same [3]bool
+		bare := s.keys(marks{})
+		full := s.keys(marks{ids: [3]bool{SideA: true, SideB: true}})
+		for i, k := range bare {
+			shown[k.side] = shown[k.side] || common[k]
+			same[k.side] = same[k.side] || full[i].id != 0 && alike[full[i]]
+		}
+		for i, k := range bare {
+			common[k], alike[full[i]] = true, true
+		}
+		for side := range sides {
+			sides[side] = sides[side] && (same[side] || !shown[side])
+		}
+	}
+	return sides
+}
+
+// marksOf is nothing for one place, where each segment is another one.
+func marksOf(streams []stream) marks {
+	if len(streams) < 2 {
+		return marks{}
+	}
+	return marks{stamped(streams), identified(streams)}
+}
+
 // newExchange unites the sightings of streams that are in the order of the path.
 func newExchange(streams []stream) exchange {
 	e := exchange{streams: streams}
-	index, stamped := map[flightKey]int{}, stamped(streams)
+	index, marks := map[flightKey]int{}, marksOf(streams)
 	for v, s := range streams {
-		for i, k := range s.keys(stamped) {
+		for i, k := range s.keys(marks) {
 			at, known := index[k]
 			if !known {
 				at = len(e.segments)
@@ -145,9 +183,9 @@ func (f *flight) settle() {
 
 // orderByPath sorts vantage points from A to B.
 func orderByPath(streams []stream) {
-	stamped := stamped(streams)
+	marks := marksOf(streams)
 	for i := 1; i < len(streams); i++ {
-		for j := i; j > 0 && before(streams[j], streams[j-1], stamped); j-- {
+		for j := i; j > 0 && before(streams[j], streams[j-1], marks); j-- {
 			streams[j], streams[j-1] = streams[j-1], streams[j]
 		}
 	}
@@ -158,15 +196,15 @@ func orderByPath(streams []stream) {
 // which an error between the clocks of two files cancels, are positive. Where
 // times do not tell, hops do: what A sent has more of them behind it at the
 // place that is farther. They come second because a NAT may set the TTL anew.
-func before(x, y stream, stamped [3]bool) bool {
+func before(x, y stream, m marks) bool {
 	var delays [2][]time.Duration
 	var first, last time.Time
 	hops := 0
 	seen := map[flightKey]Segment{}
-	for i, k := range x.keys(stamped) {
+	for i, k := range x.keys(m) {
 		seen[k] = x.segments[i]
 	}
-	for i, k := range y.keys(stamped) {
+	for i, k := range y.keys(m) {
 		here := y.segments[i]
 		there, common := seen[k]
 		if !common || k.kind.IsICMP() {

@@ -211,3 +211,19 @@ func TestANATThatSetsTheTTLDoesNotTurnThePath(t *testing.T) {
 		t.Errorf("got %+v, want a raised TTL at A's NAT", h.NAT)
 	}
 }
+
+func TestACaptureThatBeganLateDoesNotShiftTheClock(t *testing.T) {
+	w := newWorld()
+	w.noStamps = true
+	again := slices.Insert(slices.Clone(scenarios[VerdictThreeWay]), 0, sent{at: -1000 * ms, side: SideA, kind: KindSyn, seq: 100})
+	w.play(t, again...)
+	w.perPlace[0] = w.perPlace[0][1:] // the first SYN was seen at B's end only
+	a := w.analyse(t, 0, 3)
+	c := a.Clocks[1]
+	if !c.Consistent || c.Offset == nil || c.Offset.Abs() > *c.Bound {
+		t.Errorf("got %+v of a clock that is right", c)
+	}
+	if h := only(t, a); h.Verdict != VerdictThreeWay || h.SynsA != 2 {
+		t.Errorf("got %v with %d SYNs", h.Verdict, h.SynsA)
+	}
+}
