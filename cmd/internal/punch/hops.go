@@ -213,6 +213,14 @@ func (m *meeting) dyingTTL(remote netip.Addr) int {
 	return l.TTL
 }
 
+// dying are the TTL of such a SYN, and the least with which a segment is heard
+// meanwhile: just so much that the kernel passes over the ICMP error that reports
+// the SYN's end, because that quotes it with a TTL below, and hears the peer.
+func (m *meeting) dying(remote netip.Addr) (ttl, minTTL int) {
+	ttl = m.dyingTTL(remote)
+	return ttl, min(ttl+1, 255)
+}
+
 func (m *meeting) lowTTLTo(remote netip.Addr) LowTTL {
 	l := LowTTL{TTL: lowTTLHops, Basis: TTLAssumed, Hops: append([]Hop{}, m.hops...)}
 	if m.cfg.LowTTL != 0 {

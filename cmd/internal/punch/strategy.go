@@ -76,9 +76,10 @@ func (m *meeting) ready(p plan, pair rendezvous.Pair, local netip.AddrPort) (r *
 			return nil, err
 		}
 	case rendezvous.LowTTLs:
-		// Under IP_MINTTL the kernel also passes over the ICMP error that reports the
-		// dying SYN, because that quotes it with a TTL below.
-		r.options.TTL, r.options.MinTTL = m.dyingTTL(r.remote.Addr()), immuneMinTTL
+		r.options.TTL, r.options.MinTTL = m.dying(r.remote.Addr())
+		if p.immune(pair) {
+			r.options.MinTTL = immuneMinTTL
+		}
 		if m.opening != nil {
 			r.options.ISN = m.opening.ISN
 		}
@@ -168,13 +169,22 @@ func (p plan) expected() []netip.AddrPort {
 // program choose the number of a SYN the real one has that of the first, so that
 // no box on the way sees two connections. Where it does not, and low-ttl is all
 // that was asked for, the kernel repeats the first one after a second.
+//
+// The side that waits hears the other one from now on, and answers with an
+// ordinary TTL, unless there is no NAT on the way: then its SYN may meet a host's
+// reset, to which it stays deaf for a while.
 func (m *meeting) inEarnest(ctx context.Context, p plan, r *runner, first timing.Instant) error {
+	waits := !p.sweeps || r.options.ISN == 0 && r.round == 1
+	if waits && !p.immune(r.pair) {
+		r.options.TTL = 0
+		return r.socket.Set(r.options)
+	}
 	ready := m.leftAt(p, first, r).Add(p.lowTTLGap())
 	if err := m.awaitQuiet(ctx, p, r, ready.Add(-p.lowTTLSlack())); err != nil || r.stands {
 		return err
 	}
 	r.options.TTL, r.options.MinTTL = 0, 0
-	if !p.sweeps || r.options.ISN == 0 && r.round == 1 {
+	if waits {
 		return r.socket.Set(r.options)
 	}
 	m.settle(p, r, context.Canceled)

@@ -342,7 +342,7 @@ func TestALowVolleyIsRepeatedInEarnestByOneSide(t *testing.T) {
 		}
 		for _, s := range n.launched() {
 			ports[s.local.Port()] = true
-			if last := s.options; !earnest && (last.TTL != 0 || last.MinTTL != 0) {
+			if last := s.options; !earnest && (last.TTL != 0 || last.MinTTL != lowTTLHops+1) {
 				t.Errorf("the side that waits still hears only segments with TTL %d", last.MinTTL)
 			}
 		}
