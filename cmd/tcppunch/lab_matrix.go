@@ -245,7 +245,7 @@ func writeMatrixSummary(w io.Writer, s lab.MatrixSummary) error {
 	}
 	fmt.Fprintf(w, "\ntheory is certain of %d of %d pairs and right in %d of them; Brier score %s\n", s.Certain, s.Cells, s.CertainRight, score(s.Brier))
 	if len(s.Disagreements) > 0 {
-		fmt.Fprintf(w, "not as expected: %s\n", strings.Join(s.Disagreements, ", "))
+		fmt.Fprintf(w, "not as expected: %s; by chance alone it would be %.1f pairs on the mean\n", strings.Join(s.Disagreements, ", "), s.Strays)
 	}
 	_, err := fmt.Fprintf(w, "%d meetings in %v, of which this machine was too slow for %.1f %%, which were run again%s\n", s.Trials, time.Duration(s.Took).Round(time.Second), 100*s.Rerun, memoryOf(s))
 	return err

@@ -141,6 +141,7 @@ type MatrixSummary struct {
 	Certain          int      `json:"certain"`           // cells of which theory is sure: expected ≥ 0.99 or ≤ 0.01
 	CertainRight     int      `json:"certain_right"`     // of these, all trials ended so
 	Disagreements    []string `json:"disagreements"`     // cells that do not agree with theory
+	Strays           float64  `json:"strays"`            // cells that would not agree by chance, on the mean, if theory were right in all
 	Brier            *float64 `json:"brier"`             // mean square of expected minus outcome
 	Diagnosed        int      `json:"diagnosed"`         // failures whose true cause is known
 	DiagnosisCorrect *float64 `json:"diagnosis_correct"` // share of them that the tool named
@@ -188,7 +189,7 @@ func (c *MatrixCell) judge() {
 		c.Agrees = c.Summary.Established == int(math.Round(c.Expected))*c.Summary.Valid
 		return
 	}
-	c.Agrees = c.Expected >= c.CI99[0] && c.Expected <= c.CI99[1]
+	c.Agrees = within99(c.Expected, c.Summary.Established, c.Summary.Valid)
 }
 
 // sureOf is how far from 0 or 1 an expectation may be to be called certain.
@@ -223,6 +224,7 @@ func (m *Matrix) summarize(took time.Duration) {
 	}
 	s.diagnose()
 	s.Judged, s.JudgementCorrect = agreement(s.Judgements)
+	s.Strays = strays(m.Cells)
 	s.Weighted = m.weigh()
 	m.Summary = s
 }
