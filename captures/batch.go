@@ -83,19 +83,29 @@ func word(b []byte, swap bool) uint32 {
 // scanClassic takes the packets that lie in the window, as nextClassic does,
 // up to one that does not lie there whole.
 func (r *Reader) scanClassic(b *batch) {
-	swap, header := r.order == binary.BigEndian, r.classic.header
-	for r.end-r.pos >= header {
-		h := r.buffer[r.pos : r.pos+header]
-		captured, length := r.classic.lengths(word(h[8:], swap), word(h[12:], swap))
-		if captured > maxPacket || int(captured) > r.end-r.pos-header {
-			return
+	swap, header, unit := r.order == binary.BigEndian, r.classic.header, int64(r.classic.unit)
+	data, pos, records := r.buffer[:r.end], r.pos, b.records
+	for len(data)-pos >= header {
+		h := data[pos:][:16]
+		seconds, fraction, captured, length := word(h, swap), word(h[4:], swap), word(h[8:], swap), word(h[12:], swap)
+		if r.classic.minor < 4 {
+			captured, length = r.classic.lengths(captured, length)
 		}
-		start := r.pos + header
-		x := b.add()
-		x.time = int64(word(h, swap))*1_000_000_000 + int64(word(h[4:], swap))*int64(r.classic.unit)
-		x.start, x.length, x.cut, x.place = uint32(start), captured, uint32(wireLength(length, int(captured)))-captured, 0
-		r.pos = start + int(captured)
+		pos += header
+		if captured > maxPacket || int(captured) > len(data)-pos {
+			pos -= header
+			break
+		}
+		if len(records) == cap(records) {
+			records = slices.Grow(records, 1)
+		}
+		records = records[:len(records)+1]
+		x := &records[len(records)-1]
+		x.time = int64(seconds)*1_000_000_000 + int64(fraction)*unit
+		x.start, x.length, x.cut, x.place = uint32(pos), captured, max(min(length, 1<<30), captured)-captured, 0
+		pos += int(captured)
 	}
+	r.pos, b.records = pos, records
 }
 
 // scanNG takes the blocks that lie in the window whole, as nextNG does.

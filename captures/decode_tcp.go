@@ -88,6 +88,15 @@ func kindOf(flags byte, payload int) Kind {
 	return KindRstAck
 }
 
+// kinds is kindOf as a table, which takes no branches: by the lower five control
+// bits, and 32 more with a payload.
+var kinds = func() (table [64]Kind) {
+	for i := range table {
+		table[i] = kindOf(byte(i&31), i>>5)
+	}
+	return table
+}()
+
 // options reads what RFC 9293 and RFC 7323 define, where lengths are right.
 func (t *tcpLayer) options() (o Options) {
 	for i, option := range t.Options {

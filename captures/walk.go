@@ -177,7 +177,7 @@ func (l *look) walkTCP(t []byte, length int) glance {
 	l.window = binary.BigEndian.Uint16(t[14:])
 	payload := max(0, length-header)
 	l.payload = uint32(payload)
-	l.kind = kindOf(t[13], payload)
+	l.kind = kinds[t[13]&31|byte(uint32(-payload)>>31<<5)]
 	l.tcp, l.decoded = t, nil
 	return glanceTCP
 }
