@@ -63,7 +63,9 @@ func Analyze(sources []Source, filter Filter) (Analysis, error) {
 func AnalyzeHidden(sources []Source, filter Filter, hide *Pseudonyms) (Analysis, error) {
 	a := Analyzer{hide: hide}
 	for i := range a.shards {
-		a.shards[i].counting = filter.matchesKey
+		if filter.Host.IsValid() || filter.Port != 0 {
+			a.shards[i].counting = filter.matchesKey
+		}
 	}
 	out := Analysis{Files: []File{}, Handshakes: []Handshake{}, Summary: map[Verdict]int{}}
 	for i := range a.shards {

@@ -141,7 +141,8 @@ func (a *Analyzer) openings() (list []opened, counts verdictCounts) {
 		s := &a.shards[i]
 		numbers, counted := s.all()
 		for _, n := range numbers {
-			list = append(list, opened{s, n, s.openings.at(n).id.place >> 33, s.openings.at(n).first})
+			d := s.details.at(n)
+			list = append(list, opened{s, n, d.place >> 33, d.first})
 		}
 		for v, n := range counted {
 			counts[v] += n

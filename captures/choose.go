@@ -89,7 +89,7 @@ func (l *listing) choose(list []opened, orphans []Segment) []opened {
 		if !quick || shared[o] {
 			return false
 		}
-		if !l.filter.matchesKey(opening.id) {
+		if !l.filter.matchesKey(o.shard.id(o.number)) {
 			return true
 		}
 		if room > 0 {
@@ -103,7 +103,7 @@ func (l *listing) choose(list []opened, orphans []Segment) []opened {
 
 func severalOpened(list []opened) bool {
 	for _, o := range list {
-		if o.shard.openings.at(o.number).id.place>>1 != list[0].shard.openings.at(list[0].number).id.place>>1 {
+		if o.shard.details.at(o.number).place>>1 != list[0].shard.details.at(list[0].number).place>>1 {
 			return true
 		}
 	}

@@ -1,9 +1,12 @@
 package captures
 
-import "net/netip"
+import (
+	"iter"
+	"net/netip"
+)
 
-// node is a Segment that is kept, in 64 bytes without pointers. The nodes of an
-// opening are linked from the latest to the first.
+// node is a Segment that is kept, in 64 bytes without pointers. An opening has
+// the numbers of its first few; the others are linked from the latest on.
 type node struct {
 	time     int64
 	packet   uint64
@@ -19,41 +22,27 @@ type node struct {
 	bits     uint8
 	ttl      uint8
 	scale    uint8
-	_        [10]byte // to 64
+	_        [2]byte
+	before   uint32  // node; 0 for the first that is linked
+	_        [4]byte // to 64
 }
 
-// nodeSlab hands out nodes, and takes back whole chains of them: the free ones
-// are a chain as well, so that giving touches only the last of a chain. The
-// links lie apart, where they are dense: no free node is touched to take it.
-type nodeSlab struct {
-	slab[node]
-	links  slab[uint32] // with the same numbers: the node before
-	unused uint32       // the first free one
-	free   int
-}
-
-func (s *nodeSlab) before(n uint32) uint32       { return *s.links.at(n) }
-func (s *nodeSlab) link(n uint32, before uint32) { *s.links.at(n) = before }
-
-func (s *nodeSlab) held() int { return int(s.made) - s.free }
-
-// take returns a node whose content is of no account.
-func (s *nodeSlab) take() uint32 {
-	n := s.unused
-	if n == 0 {
-		s.links.take()
-		return s.slab.take()
+// nodesOf goes over an opening's nodes from the latest to the first.
+func (s *shard) nodesOf(o *opening) iter.Seq2[uint32, *node] {
+	return func(yield func(uint32, *node) bool) {
+		i := o.latest
+		for at := int(o.count) - 1; at >= 0; at-- {
+			if at < fewNodes {
+				i = o.nodes[at]
+			}
+			x := s.nodes.at(i)
+			before := x.before
+			if !yield(i, x) {
+				return
+			}
+			i = before
+		}
 	}
-	s.unused = s.before(n)
-	s.free--
-	return n
-}
-
-// give takes back a chain of so many nodes.
-func (s *nodeSlab) give(latest, oldest uint32, count int) {
-	s.link(oldest, s.unused)
-	s.unused = latest
-	s.free += count
 }
 
 // The bits of a node.

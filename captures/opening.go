@@ -2,25 +2,41 @@ package captures
 
 import "time"
 
-// opening is one opening at one vantage point while packets come. The first 64
-// bytes are what every packet of a connection touches; the rest, which matters
-// until it stands, lies in the next line of the cache, which processors fetch
-// along with it.
+// opening is one opening at one vantage point while packets come: 64 bytes, one
+// line of a processor's cache, of which most packets need no other.
 type opening struct {
-	id     flowID
-	time   int64  // of its latest segment
-	latest uint32 // node
-	plain  uint16 // counts of segments without SYN or RST, two bits for each side and kind
+	hash   uint64           // of its flow
+	time   int64            // of its latest segment
+	marks  uint64           // a byte for each of the latest 8 segments that were kept
+	isn    [2]uint32        // the latest of each end, low and high
+	nodes  [fewNodes]uint32 // of the first segments that are kept
+	latest uint32           // node of the latest one beyond these
+	ports  uint32
 	state  uint16
+	plain  uint16 // counts of segments without SYN or RST, two bits for each side and kind
+	count  uint16 // nodes
+	_      uint16 // to 64 bytes
+}
 
-	isn    [2]uint32 // the latest of each end, low and high
-	syns   [2]uint32 // SYNs of each end, all of them
-	tries  [2]uint32 // different sequence numbers in them
-	first  uint64    // packet
-	marks  uint64    // a byte for each of the latest 8 segments that were kept
-	oldest uint32    // node
-	count  uint16    // nodes
-	_      [18]byte  // to 128
+// fewNodes are as many as most openings have before they are settled.
+const fewNodes = 4
+
+func (o *opening) isOf(id *flowID) bool { return o.hash == id.hash && o.ports == id.ports }
+
+// particulars are the rest of an opening, in 64 bytes: what a SYN changes, and what
+// matters when it is judged. They have the opening's number.
+type particulars struct {
+	low, high number    // addresses
+	place     uint64    // as flowID has it
+	first     uint64    // packet
+	syns      [2]uint32 // SYNs of each end, all of them
+	tries     [2]uint32 // different sequence numbers in them
+}
+
+// id is the flow of an opening.
+func (s *shard) id(n uint32) flowID {
+	o, d := s.openings.at(n), s.details.at(n)
+	return flowID{d.low, d.high, d.place, o.ports, o.hash}
 }
 
 // The state of an opening. Those of an end are shifted by one for high.
@@ -72,8 +88,8 @@ func (s *shard) knows(n uint32, l *look) bool {
 	if !o.is(stateOdd) {
 		return false
 	}
-	for i := o.latest; i != 0; i = s.nodes.before(i) {
-		if x := s.nodes.at(i); x.kind.isSyn() && x.seq == l.seq && x.has(nodeFromLow) == l.fromLow {
+	for _, x := range s.nodesOf(o) {
+		if x.kind.isSyn() && x.seq == l.seq && x.has(nodeFromLow) == l.fromLow {
 			return true
 		}
 	}
@@ -141,8 +157,8 @@ func plainAt(end int, kind Kind) int {
 func (o *opening) plainOf(end int, kind Kind) int { return int(o.plain >> plainAt(end, kind) & 3) }
 
 func (s *shard) noteSyn(n uint32, l *look) {
-	o, end := s.openings.at(n), l.end()
-	o.syns[end]++
+	o, d, end := s.openings.at(n), s.details.at(n), l.end()
+	d.syns[end]++
 	if l.payload > 0 {
 		o.state |= stateOdd
 	}
@@ -150,7 +166,7 @@ func (s *shard) noteSyn(n uint32, l *look) {
 		o.state |= of(end, stateSyn)
 		return
 	}
-	o.tries[end]++
+	d.tries[end]++
 	if o.isAny(of(end, stateISN) | of(1-end, stateSyn)) {
 		o.state |= stateOdd
 	}

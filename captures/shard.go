@@ -22,7 +22,8 @@ const (
 type shard struct {
 	table    table
 	openings slab[opening]
-	nodes    nodeSlab
+	details  slab[particulars] // with the same numbers
+	nodes    slab[node]
 	notes    slab[icmpNote]
 	now      int64 // of the latest packet
 	sweepAt  int   // openings in progress
@@ -37,16 +38,33 @@ type shard struct {
 	several  bool   // files are to come
 	only     uint64 // the place of the first opening, with the address family left out
 	places   bool   // there are others
+	ahead    uint64 // what was read ahead, lest the reading be optimised away
 }
 
 // verdictCounts counts openings by verdict.
 type verdictCounts [VerdictIncomplete + 1]int
 
-// place puts a segment where it belongs. A connection whose opening was not
-// captured is of no interest.
+// place puts a segment where it belongs. Most are of the traffic of a settled
+// opening that is not kept.
 func (s *shard) place(l *look) {
 	s.now = max(s.now, l.time)
 	n := s.find(l)
+	if n != 0 && !l.kind.isSyn() {
+		if o := s.openings.at(n); o.state&(stateSettled|stateKept) == stateSettled {
+			o.time = l.time
+			o.state |= endings[l.kind%16]
+			return
+		}
+	}
+	s.placeOpening(n, l)
+}
+
+// endings are the kinds of segments that end a connection.
+var endings = [16]uint16{KindFin: stateEnded, KindRst: stateEnded, KindRstAck: stateEnded}
+
+// placeOpening is place for all others. A connection whose opening was not
+// captured is of no interest.
+func (s *shard) placeOpening(n uint32, l *look) {
 	if l.kind.isSyn() && (n == 0 || s.isOver(n, l)) {
 		if n != 0 {
 			s.finish(n)
@@ -62,9 +80,7 @@ func (s *shard) place(l *look) {
 	o := s.openings.at(n)
 	if o.is(stateSettled) && (!o.is(stateKept) || s.isMore(o, l)) {
 		o.time = l.time
-		if l.kind == KindFin || l.kind.isRst() {
-			o.state |= stateEnded
-		}
+		o.state |= endings[l.kind%16]
 		return
 	}
 	if s.isRepeated(o, l) || !s.isWanted(n, l) {
@@ -79,11 +95,11 @@ func (s *shard) place(l *look) {
 // find returns the opening that a segment belongs to; 0 if there is none.
 func (s *shard) find(l *look) uint32 {
 	if n := l.hint; n != 0 {
-		if o := s.openings.at(n); o.inProgress() && o.id.is(&l.id) {
+		if o := s.openings.at(n); o.inProgress() && o.isOf(&l.id) {
 			return n
 		}
 	}
-	return s.table.find(&l.id, &s.openings)
+	return s.number(&l.id)
 }
 
 // isMore reports whether a segment is of the traffic of a connection of which
@@ -106,9 +122,13 @@ func (s *shard) open(l *look) uint32 {
 	}
 	s.places = s.places || s.only != place
 	n := s.openings.take()
+	for s.details.made < n {
+		s.details.take()
+	}
 	o := s.openings.at(n)
-	o.id, o.state, o.time, o.first = l.id, stateUsed, l.time, l.packet
-	s.table.put(&l.id, n, &s.openings)
+	o.hash, o.ports, o.state, o.time = l.id.hash, l.id.ports, stateUsed, l.time
+	*s.details.at(n) = particulars{low: l.id.low, high: l.id.high, place: l.id.place, first: l.packet}
+	s.put(&l.id, n)
 	return n
 }
 
@@ -140,11 +160,32 @@ func (s *shard) relieve() {
 
 func (o *opening) inProgress() bool { return o.is(stateUsed) && !o.is(stateOver) }
 
+// finishWhere ends openings by the group, so that the processor fetches the
+// slots of all before it needs the first.
 func (s *shard) finishWhere(over func(*opening) bool) {
-	for n := range s.openings.made {
-		if o := s.openings.at(n + 1); o.inProgress() && over(o) {
-			s.finish(n + 1)
+	var group [pendingFrames]uint32
+	waiting := 0
+	for c, chunk := range s.openings.chunks {
+		for i := range chunk {
+			if o := &chunk[i]; !o.inProgress() || !over(o) {
+				continue
+			}
+			group[waiting] = uint32(c*slabChunk + i)
+			if waiting++; waiting == len(group) {
+				s.finishAll(group[:])
+				waiting = 0
+			}
 		}
+	}
+	s.finishAll(group[:waiting])
+}
+
+func (s *shard) finishAll(list []uint32) {
+	for _, n := range list {
+		s.ahead += s.table.first(s.openings.at(n).hash)
+	}
+	for _, n := range list {
+		s.finish(n)
 	}
 }
 
@@ -181,7 +222,7 @@ func (s *shard) reserve(odd int) bool {
 // finish takes an opening out of the table, and keeps or counts it.
 func (s *shard) finish(n uint32) {
 	o := s.openings.at(n)
-	s.table.remove(&o.id, &s.openings)
+	s.table.remove(o.hash, n)
 	if s.keeps(o) {
 		o.state |= stateKept | stateOver
 		s.kept = append(s.kept, n)
@@ -204,11 +245,10 @@ func (s *shard) keeps(o *opening) bool {
 }
 
 func (s *shard) count(n uint32, counts *verdictCounts) {
-	o := s.openings.at(n)
-	if s.counting != nil && !s.counting(o.id) {
+	if s.counting != nil && !s.counting(s.id(n)) {
 		return
 	}
-	verdict, quick := o.quickVerdict()
+	verdict, quick := s.openings.at(n).quickVerdict()
 	if !quick {
 		verdict = verdictOf(s.expand(n))
 	}
@@ -235,21 +275,23 @@ func (s *shard) all() (kept []uint32, counts verdictCounts) {
 // release frees the segments of an opening. ICMP errors are in odd ones only.
 func (s *shard) release(n uint32) {
 	o := s.openings.at(n)
-	if o.latest == 0 {
-		return
+	if o.count > fewNodes || o.is(stateOdd) {
+		for i, x := range s.nodesOf(o) {
+			s.free(i, x)
+		}
+	} else {
+		for _, i := range o.nodes[:o.count] {
+			s.nodes.giveUsed(i)
+		}
 	}
-	for i := o.latest; i != 0 && o.is(stateOdd); {
-		s.freeNote(s.nodes.at(i))
-		i = s.nodes.before(i)
-	}
-	s.nodes.give(o.latest, o.oldest, int(o.count))
-	o.latest, o.oldest, o.count = 0, 0, 0
+	o.latest, o.count = 0, 0
 }
 
-func (s *shard) freeNote(x *node) {
+func (s *shard) free(i uint32, x *node) {
 	if x.kind.IsICMP() {
 		s.notes.give(uint32(x.layout))
 	}
+	s.nodes.giveUsed(i)
 }
 
 func (s *shard) plainWanted() int {
@@ -279,11 +321,12 @@ func (s *shard) add(n uint32, l *look) {
 		*s.notes.at(note) = newICMPNote(l.decoded)
 		x.layout = uint64(note)
 	}
-	s.nodes.link(number, o.latest)
-	o.latest = number
-	if o.count++; o.count == 1 {
-		o.oldest = number
+	if o.count < fewNodes {
+		o.nodes[o.count] = number
+	} else {
+		x.before, o.latest = o.latest, number
 	}
+	o.count++
 	o.marks = o.marks<<8 | uint64(l.mark())
 }
 
@@ -311,19 +354,16 @@ func (s *shard) drop(file, segments int) {
 // end, on which the verdict rests.
 func (s *shard) forget(o *opening) int {
 	o.state |= stateOdd
-	last := o.latest
+	last := s.nodes.at(o.latest)
 	for range maxFlowLength/2 - 1 {
-		last = s.nodes.before(last)
+		last = s.nodes.at(last.before)
 	}
-	from := s.nodes.before(last)
-	to, rest := from, from
 	for range maxFlowLength/2 - keptFirst {
-		to = rest
-		s.freeNote(s.nodes.at(to))
-		rest = s.nodes.before(to)
+		i := last.before
+		x := s.nodes.at(i)
+		last.before = x.before
+		s.free(i, x)
 	}
-	s.nodes.link(last, rest)
-	s.nodes.give(from, to, maxFlowLength/2-keptFirst)
 	return maxFlowLength/2 - keptFirst
 }
 
@@ -336,9 +376,11 @@ func (s *shard) isRepeated(o *opening, l *look) bool {
 	if !hasByte(o.marks, l.mark()) {
 		return false
 	}
-	for i, seen := o.latest, 0; i != 0 && seen < 8; seen++ {
-		x := s.nodes.at(i)
-		i = s.nodes.before(i)
+	seen := 0
+	for _, x := range s.nodesOf(o) {
+		if seen++; seen > 8 {
+			break
+		}
 		if gap := between(x.time, l.time); gap < 0 || gap > duplicateFrame {
 			continue
 		}
@@ -347,7 +389,7 @@ func (s *shard) isRepeated(o *opening, l *look) bool {
 		}
 		var y node
 		y.set(l)
-		y.packet, y.time, y.ttl = x.packet, x.time, x.ttl
+		y.packet, y.time, y.ttl, y.before = x.packet, x.time, x.ttl, x.before
 		if l.kind.IsICMP() {
 			if *s.notes.at(uint32(x.layout)) != newICMPNote(l.decoded) {
 				continue
@@ -376,18 +418,18 @@ func (l *look) segment() Segment {
 
 // expand is an opening in the words of the rest of the package.
 func (s *shard) expand(n uint32) *flow {
-	o := s.openings.at(n)
-	f := &flow{key: o.id.key(), segments: make([]Segment, o.count), isns: map[isnKey]bool{}}
-	for i, at := o.latest, int(o.count)-1; i != 0; at-- {
-		x := s.nodes.at(i)
+	o, d, id := s.openings.at(n), s.details.at(n), s.id(n)
+	f := &flow{key: id.key(), segments: make([]Segment, o.count), isns: map[isnKey]bool{}}
+	at := int(o.count)
+	for _, x := range s.nodesOf(o) {
+		at--
 		f.segments[at] = x.segment(f.key, &s.notes)
 		if x.kind.isSyn() {
 			f.isns[isnKey{f.segments[at].From, x.seq}] = true
 		}
-		i = s.nodes.before(i)
 	}
 	for end := range 2 {
-		f.syns[end], f.tries[end] = int(o.syns[end]), int(o.tries[end])
+		f.syns[end], f.tries[end] = int(d.syns[end]), int(d.tries[end])
 	}
 	return f
 }

@@ -127,7 +127,7 @@ func (w *worker) complete(l *look, at int64, number int) {
 		at += int64(w.offset)
 	}
 	l.time, l.packet = at, uint64(number)
-	l.id.setTag()
+	l.id.setHash()
 	w.counts.TCP++
 }
 
@@ -153,31 +153,47 @@ func (w *worker) decode(l *look, f *arrival) bool {
 func (w *worker) shard(l *look) *shard { return &w.analyzer.shards[l.shard%shards] }
 
 // flush files so many segments that are pending. It goes over all of them three
-// times, so that the processor fetches the slots of all, and then the openings,
-// before any is needed. No branch hangs on an opening that is fetched ahead, lest the rest
-// wait for it.
+// times, so that the processor fetches the slots of all, and then the openings
+// and the nodes, before any is needed. No branch hangs on an opening that is
+// fetched ahead, lest the rest wait for it.
 func (w *worker) flush(pending int) {
 	list := w.pending[:pending]
 	ahead := w.ahead
 	for _, l := range list {
-		ahead += w.shard(l).table.first(l.id.tag)
+		ahead += w.shard(l).table.first(l.id.hash)
 	}
-	var fresh [shards]uint8
+	var next [shards]upcoming
 	for _, l := range list {
 		s := w.shard(l)
-		n := s.table.hint(l.id.tag)
+		n := s.table.hint(l.id.hash)
 		l.hint = n
-		if n == 0 && l.kind == KindSyn {
-			n = s.openings.next(int(fresh[l.shard%shards]))
-			fresh[l.shard%shards]++
-		}
-		if n != 0 {
-			o := s.openings.at(n)
-			ahead += uint64(o.state) + uint64(o.count)
-		}
+		ahead += next[l.shard%shards].touch(s, n, l.kind)
 	}
 	w.ahead = ahead
 	for _, l := range list {
 		w.shard(l).place(l)
 	}
+}
+
+// upcoming counts what a shard will take for the segments that come before.
+type upcoming struct{ openings, nodes uint8 }
+
+// touch reads a word of each line of memory that a segment will need.
+func (u *upcoming) touch(s *shard, n uint32, kind Kind) (sum uint64) {
+	if n == 0 && kind == KindSyn {
+		if n = s.openings.next(int(u.openings)); n != 0 {
+			u.openings++
+			sum += s.details.at(n).first
+		}
+	}
+	if n != 0 {
+		sum += uint64(s.openings.at(n).state)
+	}
+	if kind <= KindAck {
+		if n = s.nodes.next(int(u.nodes)); n != 0 {
+			u.nodes++
+			sum += s.nodes.at(n).packet
+		}
+	}
+	return sum
 }
