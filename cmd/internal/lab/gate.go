@@ -5,17 +5,22 @@ import (
 	"time"
 )
 
-// gate lets so many in at a time: fewer when the machine is too slow, more again
-// when it is not. Who only waits lends its place.
+// gate lets so many in at a time: few at first, more while the machine keeps up,
+// fewer when it is too slow. Who only waits lends its place.
 type gate struct {
 	mu     sync.Mutex
 	change *sync.Cond
 	width  int
 	widest int
-	inside int // that are at work
-	open   int // that have entered and not left
-	good   int // that left without having been slow, since the width has changed
+	inside int       // that are at work
+	back   int       // that want the place back which they lent
+	open   int       // that have entered and not left
+	good   int       // trials that the machine was not too slow for, since the width has changed
+	slowed time.Time // when the machine was last found too slow; zero: never
 }
+
+// narrowest is how many are let in before anything is known of the machine.
+const narrowest = 4
 
 // mostOpen is how many have entered and not left, for each place.
 const mostOpen = 3
@@ -26,7 +31,7 @@ const mostOpen = 3
 const busyFor = 1500 * time.Millisecond
 
 func newGate(width int) *gate {
-	g := &gate{width: width, widest: width}
+	g := &gate{width: min(width, narrowest), widest: width}
 	g.change = sync.NewCond(&g.mu)
 	return g
 }
@@ -34,22 +39,19 @@ func newGate(width int) *gate {
 func (g *gate) enter() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for g.inside >= g.width || g.open >= mostOpen*g.widest {
+	for g.inside >= g.width || g.back > 0 || g.open >= mostOpen*g.widest {
 		g.change.Wait()
 	}
 	g.inside++
 	g.open++
 }
 
-// leave lets another one in, and after three of them one more.
+// leave lets another one in.
 func (g *gate) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.inside--
 	g.open--
-	if g.good++; g.good >= 3 {
-		g.good, g.width = 0, min(g.width+1, g.widest)
-	}
 	g.change.Broadcast()
 }
 
@@ -71,16 +73,31 @@ func (g *gate) lend(after time.Duration) (back func()) {
 		<-lent
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		for g.inside >= g.width {
+		for g.back++; g.inside >= g.width; {
 			g.change.Wait()
 		}
+		g.back--
 		g.inside++
+		g.change.Broadcast()
 	}
 }
 
-// narrow lets one less in, but never less than two.
-func (g *gate) narrow() {
+// fared is told of each trial whether the machine was quick enough for it. Each good
+// one lets one more in until the first bad one, and then as many as fit in
+// at a time. A bad one takes a quarter away, but never leaves less than two; those
+// that began before tell nothing new.
+func (g *gate) fared(well bool, began time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.good, g.width = 0, max(g.width-1, min(2, g.width))
+	switch {
+	case well:
+		g.good++
+		if g.slowed.IsZero() || g.good >= g.width {
+			g.good, g.width = 0, min(g.width+1, g.widest)
+			g.change.Broadcast()
+		}
+	case !began.Before(g.slowed):
+		g.good, g.slowed = 0, time.Now()
+		g.width = max(g.width-max(g.width/4, 1), min(2, g.width))
+	}
 }

@@ -44,3 +44,33 @@ func TestWhoOnlyWaitsLendsItsPlace(t *testing.T) {
 		})
 	}
 }
+
+// TestAGateOpensWhileTheMachineKeepsUp: quickly until it is too slow, then slowly;
+// and of many trials that were too slow together only one counts.
+func TestAGateOpensWhileTheMachineKeepsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(16)
+		round := func(well bool, n int) {
+			began := time.Now()
+			time.Sleep(time.Second)
+			for range n {
+				g.fared(well, began)
+			}
+		}
+		for _, c := range []struct {
+			well bool
+			n    int
+			want int
+		}{{true, 4, 8}, {true, 8, 16}, {true, 16, 16}, {false, 16, 12}, {true, 11, 12}, {true, 1, 13}, {false, 1, 10}, {false, 9, 8}} {
+			if round(c.well, c.n); g.width != c.want {
+				t.Fatalf("after %d trials, good %v: a width of %d, want %d", c.n, c.well, g.width, c.want)
+			}
+		}
+		for range 20 {
+			round(false, 1)
+		}
+		if g.width != 2 {
+			t.Errorf("a width of %d is left on a slow machine, want 2", g.width)
+		}
+	})
+}

@@ -178,16 +178,17 @@ func (p pairing) run(ctx context.Context, g *gate) (*series, error) {
 	s := &series{}
 	err := withCell(ctx, c, p.directory, func(lab *cell) error {
 		for valid, slowed := 0, 0; valid < c.Trials; {
+			began := time.Now()
 			t, err := lab.once(ctx, s, g)
 			if err != nil {
 				return err
 			}
 			s.trials = append(s.trials, t)
+			g.fared(t.Valid, began)
 			if t.Valid {
 				valid++
 				continue
 			}
-			g.narrow()
 			if slowed++; slowed > max(mostReruns, c.Trials) {
 				return fmt.Errorf("this machine was too slow %d times: %s", slowed, *t.InvalidReason)
 			}
