@@ -216,12 +216,20 @@ func TestDelayIsOneWayBetweenAnyTwoHosts(t *testing.T) {
 	const delay = 15 * time.Millisecond
 	n := build(t, "linux", "public", delay)
 	n.listen(t, "b", "203.0.113.1:5000")
-	started := time.Now()
-	if _, err := n.dial(t, "a", 0, "203.0.113.1:5000"); err != nil {
-		t.Fatal(err)
+	least := time.Hour // a busy machine adds to some
+	for range 10 {
+		started := time.Now()
+		if _, err := n.dial(t, "a", 0, "203.0.113.1:5000"); err != nil {
+			t.Fatal(err)
+		}
+		took := time.Since(started)
+		if took < 2*delay {
+			t.Errorf("a round trip took %v, want no less than %v", took, 2*delay)
+		}
+		least = min(least, took)
 	}
-	if took := time.Since(started); took < 2*delay || took > 2*delay+10*time.Millisecond {
-		t.Errorf("a round trip took %v, want %v", took, 2*delay)
+	if least > 2*delay+10*time.Millisecond {
+		t.Errorf("the quickest of ten round trips took %v, want %v", least, 2*delay)
 	}
 }
 
