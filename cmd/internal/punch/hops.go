@@ -96,10 +96,11 @@ type walk struct {
 	reached bool // the server has answered: there are no routers further away
 }
 
-// startWalk begins beside the wait for the peer. Only IPv4 has NATs to pass.
+// startWalk begins beside the wait for the peer, where this host may choose a TTL.
+// Only IPv4 has NATs to pass.
 func (m *meeting) startWalk(ctx context.Context) {
 	servers := only(m.servers, netip.Addr.Is4)
-	if m.overUDP() || m.cfg.LowTTL != 0 || len(servers) == 0 || m.cfg.Strategy == rendezvous.Listen || m.cfg.Strategy == rendezvous.Reverse {
+	if m.overUDP() || !m.cfg.MinTTL || m.cfg.LowTTL != 0 || len(servers) == 0 || m.cfg.Strategy == rendezvous.Listen || m.cfg.Strategy == rendezvous.Reverse {
 		return
 	}
 	host, err := sourceAddress(servers[0])
