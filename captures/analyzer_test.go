@@ -107,3 +107,39 @@ func BenchmarkAddEstablished(b *testing.B) {
 		a.Add(0, LinkEthernet, Packet{Time: dawn, Data: data})
 	}
 }
+
+func TestALongSilenceAmongManyOpeningsDoesNotHideACrossing(t *testing.T) {
+	var a Analyzer
+	now := dawn
+	frames := map[string][]byte{}
+	send := func(line string, client uint32) {
+		data := frames[line]
+		if data == nil {
+			_, data = frame(t, line, LinkRaw)
+			frames[line] = data
+		}
+		at := 12 // the source
+		if line[0] == 'B' {
+			at = 16
+		}
+		binary.BigEndian.PutUint32(data[at:], 0x0a000000+client)
+		now = now.Add(3 * time.Millisecond)
+		a.Add(0, LinkRaw, Packet{Time: now, Data: data, Length: len(data)})
+	}
+	send("A syn 100", 0)
+	for client := range uint32(maxKeptAlone + 2000) { // all of one shard, since their ports are the same
+		for _, line := range []string{"A syn 7", "B syn-ack 70 8", "A ack 8 71", "B ack 71 8"} {
+			send(line, client+1)
+		}
+	}
+	for _, line := range []string{"B syn 900", "A syn-ack 100 901", "B syn-ack 900 101", "A ack 101 901", "B ack 901 101"} {
+		send(line, 0)
+	}
+	list, counts := a.openings()
+	for _, o := range list {
+		counts[verdictOf(o.shard.expand(o.number))]++
+	}
+	if counts[VerdictSimultaneousOpen] != 1 || counts[VerdictThreeWay] != maxKeptAlone+2000 || now.Sub(dawn) < 10*time.Second {
+		t.Errorf("got %v", counts)
+	}
+}
