@@ -118,7 +118,6 @@ func (m *meeting) startWalk(ctx context.Context) {
 // run asks on until a router outside has answered, or the server itself.
 func (w *walk) run(ctx context.Context, ask func(ctx context.Context, ttl int) (netip.Addr, error)) {
 	defer close(w.over)
-	defer w.looks.Wait()
 	ctx, enough := context.WithCancel(ctx)
 	defer enough()
 	for ttl := 1; ttl <= mostHops && ctx.Err() == nil && w.next(ttl); ttl++ {
