@@ -380,14 +380,10 @@ func (n *Network) Lateness() netlab.Lateness {
 
 // Close takes the network down. Nodes that still run are killed.
 func (n *Network) Close() error {
-	closing.Lock()
-	defer closing.Unlock()
+	kernel.Lock()
+	defer kernel.Unlock()
 	return n.release()
 }
-
-// closing is held while a network is taken down, which waits for the kernel most
-// of the time.
-var closing sync.Mutex
 
 func (n *Network) release() error {
 	var errs []error
