@@ -45,7 +45,7 @@ func matrixFlags(trials int) []cli.Flag {
 		&cli.IntFlag{Name: "trials", Value: trials, Usage: "meetings of each pair, over each transport"},
 		&cli.IntFlag{Name: "budget", Usage: "SYNs, or datagrams, that may leave; 0 is the default of meet"},
 		&cli.DurationFlag{Name: "timeout", Value: 4 * time.Second, Usage: "of a meeting"},
-		&cli.IntFlag{Name: "parallel", Value: 12, Usage: "pairs at a time, where timing does not decide"},
+		&cli.IntFlag{Name: "parallel", Value: 14, Usage: "pairs at a time, where timing does not decide"},
 	}
 }
 
