@@ -146,11 +146,7 @@ func asciiDot(d byte) rune {
 
 func (c *canvas) drawEnds(a arrow) {
 	first, last := a.points[0], a.points[len(a.points)-1]
-	column, row := c.column(first.lane)+2, int(math.Round(first.row))
-	if a.from == captures.SideB {
-		column = c.column(first.lane) - 1 - utf8.RuneCountInString(a.label)
-	}
-	c.put(row, column, a.label)
+	c.put(int(math.Round(first.row)), c.labelAt(a), a.label)
 	if a.lost {
 		x, y := c.lostAt(a)
 		c.set(int(math.Round(y)), x, c.pick('✗', 'x'))
@@ -161,6 +157,16 @@ func (c *canvas) drawEnds(a arrow) {
 		head, at = c.pick('◀', '<'), c.column(last.lane)+1
 	}
 	c.set(int(math.Round(last.row)), at, head)
+}
+
+// labelAt is the column of an arrow's label: where the arrow goes from its
+// first lane, unless the times stand there.
+func (c *canvas) labelAt(a arrow) int {
+	lane := a.points[0].lane
+	if lane == 0 || a.from == captures.SideA && lane < len(c.lanes)-1 {
+		return c.column(lane) + 2
+	}
+	return c.column(lane) - 1 - utf8.RuneCountInString(a.label)
 }
 
 func (c *canvas) drawTime(t tick) {

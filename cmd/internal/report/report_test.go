@@ -345,3 +345,17 @@ func TestManyPlacesAreDrawn(t *testing.T) {
 		}
 	}
 }
+
+// What comes from a box beside a host was seen there alone, and the times stand on
+// the outer side of its lane.
+func TestWhatOnlyOnePlaceSawIsNamedBesideTheTimes(t *testing.T) {
+	h := crossing()
+	h.Events = append(h.Events, captures.Event{Packet: 9, Flight: 9, At: start.Add(90 * time.Millisecond), Side: captures.SideB, Kind: captures.KindRstAck, From: h.B, To: h.A},
+		captures.Event{File: 1, Vantage: 1, Packet: 10, Flight: 10, At: start.Add(99 * time.Millisecond), Side: captures.SideA, Kind: captures.KindSyn, Seq: 107, From: h.A, To: h.B})
+	text := draw(t, h, LadderOptions{})
+	for _, want := range []string{"90.000 ms │◀RST-ACK", "SYN (other ISN)▶│ 99.000 ms"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
+}
