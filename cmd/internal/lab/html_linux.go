@@ -39,7 +39,7 @@ func (s *story) arrangement() report.Section {
 			{"clock of b", clockRow(s.config.SkewB, s.b.Clock)},
 			{"first SYN of a against the agreed instant", lateness(s.a.LaunchError)},
 			{"first SYN of b against the agreed instant", lateness(s.b.LaunchError)},
-			{"b's SYN minus a's, seen by the core", brief(s.trial.Skew)},
+			{"b's SYN minus a's, seen by the core", lateness(s.trial.Skew)},
 			{"TCP established after the instant", brief(s.trial.EstablishedAfter)},
 			{"both keys proven after the instant", brief(s.trial.AuthenticatedAfter)},
 			{"SYNs on the wire, a and b", count64(s.trial.SYNsA) + " and " + count64(s.trial.SYNsB)},
