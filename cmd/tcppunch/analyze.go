@@ -56,6 +56,9 @@ func analyze(c *cli.Context) error {
 		return err
 	}
 	defer inputs.close()
+	if err := inputs.spare(c); err != nil {
+		return err
+	}
 	hide := pseudonyms(c)
 	a, err := captures.AnalyzeHidden(inputs.sources(c.Context), filter, hide)
 	if err != nil {
@@ -130,6 +133,46 @@ func openInputs(c *cli.Context) (list inputs, err error) {
 		list = append(list, &input{name: name, file: file})
 	}
 	return list, nil
+}
+
+// outputs are the flags that name a file to be written.
+var outputs = []string{"html", "svg", "write"}
+
+// spare refuses to write over a capture that is read, by whatever name, or over
+// another output, before anything is truncated.
+func (l inputs) spare(c *cli.Context) error {
+	written := map[string]string{}
+	for _, flag := range outputs {
+		name := c.String(flag)
+		switch other, twice := written[filepath.Clean(name)]; {
+		case name == "":
+			continue
+		case name == "-":
+			return usageError(fmt.Sprintf("--%s - is no file: standard output takes the analysis", flag), "name a file")
+		case twice:
+			return usageError(fmt.Sprintf("--%s and --%s name one file", other, flag), "name two")
+		case l.holds(name):
+			return usageError(fmt.Sprintf("--%s would write over %s, which is read", flag, report.Escape(name)), "name another file")
+		}
+		written[filepath.Clean(name)] = flag
+	}
+	return nil
+}
+
+// holds reports whether a name is that of a regular file among the inputs; a
+// terminal or /dev/null may well be both.
+func (l inputs) holds(name string) bool {
+	target, err := os.Stat(name)
+	if err != nil || !target.Mode().IsRegular() {
+		return false
+	}
+	return slices.ContainsFunc(l, func(i *input) bool {
+		if i.file == nil {
+			return false
+		}
+		info, err := i.file.Stat()
+		return err == nil && os.SameFile(info, target)
+	})
 }
 
 func (l inputs) close() {

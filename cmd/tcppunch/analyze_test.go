@@ -172,6 +172,33 @@ func TestAnalyzeRefusesAWrongCommandLine(t *testing.T) {
 	}
 }
 
+func TestAnalyzeSparesTheCapturesThatItReads(t *testing.T) {
+	name := crossingFile(t)
+	link := filepath.Join(t.TempDir(), "other name")
+	if err := os.Symlink(name, link); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := os.ReadFile(name)
+	for _, flag := range []string{"--write", "--html", "--svg"} {
+		for _, path := range []string{name, link, "-"} {
+			status, _, stderr := runAnalyze(t, nil, flag, path, name)
+			if status != statusUsage || !strings.Contains(stderr, flag) {
+				t.Errorf("%s %s: got status %d, %q, want %d naming the flag", flag, path, status, stderr, statusUsage)
+			}
+		}
+	}
+	page := filepath.Join(t.TempDir(), "x")
+	if status, _, stderr := runAnalyze(t, nil, "--html", page, "--svg", page, name); status != statusUsage || !strings.Contains(stderr, "--svg") {
+		t.Errorf("two outputs in one file: got status %d, %q", status, stderr)
+	}
+	if after, _ := os.ReadFile(name); !bytes.Equal(before, after) {
+		t.Errorf("the capture has %d bytes of %d left", len(after), len(before))
+	}
+	if status, _, stderr := runAnalyze(t, nil, "--html", os.DevNull, name); status != 0 {
+		t.Errorf("a device: got status %d, %q", status, stderr)
+	}
+}
+
 func TestAnalyzeWritesPageAndPictureAndPackets(t *testing.T) {
 	dir := t.TempDir()
 	page, picture, packets := filepath.Join(dir, "r.html"), filepath.Join(dir, "r.svg"), filepath.Join(dir, "r.pcapng")
