@@ -70,8 +70,13 @@ func newDifferences(files int) differences {
 
 // note takes the segments that several places of an exchange show. ICMP errors
 // do not count: they come from somewhere on the path; nor does what a file has
-// no time for, or one that no clock can show.
+// no time for, or one that no clock can show; nor do two places of which only
+// their clocks would tell which one comes first on the path.
 func (d differences) note(e exchange) {
+	if len(e.streams) < 2 {
+		return
+	}
+	ordered := e.ordered()
 	for _, f := range e.segments {
 		if f.Kind.IsICMP() || len(f.sightings) < 2 {
 			continue
@@ -83,6 +88,9 @@ func (d differences) note(e exchange) {
 					continue
 				}
 				other = true
+				if !ordered[[2]int{min(x.vantage, y.vantage), max(x.vantage, y.vantage)}] {
+					continue
+				}
 				if (f.side == SideA) == (x.vantage < y.vantage) { // it passed x first
 					d.most[x.File][y.File] = min(d.most[x.File][y.File], sum(y.Time.Sub(x.Time), resolution))
 				}
@@ -92,6 +100,37 @@ func (d differences) note(e exchange) {
 			}
 		}
 	}
+}
+
+// ordered are the pairs of places of which before knows the order whatever their
+// clocks show: segments passed both in both directions, or lost hops between
+// them.
+func (e exchange) ordered() map[[2]int]bool {
+	type proof struct {
+		sides [3]bool
+		hops  int
+	}
+	proofs, pairs := map[[2]int]proof{}, map[[2]int]bool{}
+	for _, f := range e.segments {
+		for _, x := range f.sightings {
+			for _, y := range f.sightings {
+				if f.Kind.IsICMP() || x.vantage >= y.vantage {
+					continue
+				}
+				pair := [2]int{x.vantage, y.vantage}
+				p := proofs[pair]
+				p.sides[f.side] = true
+				if f.side == SideA {
+					p.hops += int(x.TTL) - int(y.TTL)
+				} else {
+					p.hops += int(y.TTL) - int(x.TTL)
+				}
+				proofs[pair] = p
+				pairs[pair] = p.hops != 0 || p.sides[SideA] && p.sides[SideB]
+			}
+		}
+	}
+	return pairs
 }
 
 // areComparable reports whether two times can be of clocks that differ.

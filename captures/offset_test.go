@@ -227,3 +227,14 @@ func TestACaptureThatBeganLateDoesNotShiftTheClock(t *testing.T) {
 		t.Errorf("got %v with %d SYNs", h.Verdict, h.SynsA)
 	}
 }
+
+func TestTheOrderOfTwoPlacesIsNotTakenFromTheirClocks(t *testing.T) {
+	for _, truth := range []time.Duration{0, 5 * time.Second, -5 * time.Second} {
+		w := newWorld()
+		w.clocks[2] = truth
+		c := w.play(t, scenarios[VerdictUnanswered]...).analyse(t, 1, 2).Clocks[1] // one direction, and no hop between them
+		if c.Packets != 3 || c.Applied != 0 || c.AtLeast != nil && *c.AtLeast > truth || c.AtMost != nil && *c.AtMost < truth {
+			t.Errorf("clock wrong by %v: got between %v and %v, from %d packets", truth, c.AtLeast, c.AtMost, c.Packets)
+		}
+	}
+}

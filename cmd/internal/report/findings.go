@@ -108,6 +108,8 @@ func clockOf(a captures.Analysis, file int) string {
 		return fmt.Sprintf("at least %s, from %d packets in one direction%s", signed(*c.AtLeast), c.Packets, applied(c))
 	case c.AtMost != nil:
 		return fmt.Sprintf("at most %s, from %d packets in one direction%s", signed(*c.AtMost), c.Packets, applied(c))
+	case c.Packets > 0:
+		return "not known: what it shares with the others passed in one direction, and nothing tells which file is nearer to the sender"
 	}
 	return "not known: it shares no packet with the others"
 }
