@@ -108,6 +108,7 @@ func (a *Analyzer) readAll(index int, s Source) (File, error) {
 		return file, err
 	}
 	file.interfaces = r.Interfaces()
+	a.grains = append(a.grains, r.grain())
 	for _, i := range file.interfaces {
 		if !slices.Contains(file.LinkTypes, i.LinkType) {
 			file.LinkTypes = append(file.LinkTypes, i.LinkType)

@@ -23,6 +23,7 @@ type Analyzer struct {
 	hide    *Pseudonyms // nil: addresses are shown
 	files   []FileCounts
 	offsets []time.Duration
+	grains  []time.Duration // units of the files' times, where they are known
 }
 
 // FileCounts says what became of the packets of one file.
@@ -46,8 +47,9 @@ type flow struct {
 	key      flowKey
 	segments []Segment
 	isns     map[isnKey]bool
-	syns     [2]int // SYNs of each end (low, high), all of them
-	tries    [2]int // different sequence numbers in them
+	syns     [2]int        // SYNs of each end (low, high), all of them
+	tries    [2]int        // different sequence numbers in them
+	grain    time.Duration // by how much its times may be rounded
 }
 
 type isnKey struct {
@@ -67,6 +69,14 @@ func (a *Analyzer) SetOffset(file int, offset time.Duration) {
 func (a *Analyzer) offset(file int) time.Duration {
 	if file < len(a.offsets) {
 		return a.offsets[file]
+	}
+	return 0
+}
+
+// grain is the unit of a file's times; 0 where it is not known.
+func (a *Analyzer) grain(file int) time.Duration {
+	if file < len(a.grains) {
+		return a.grains[file]
 	}
 	return 0
 }

@@ -21,7 +21,9 @@ func (a *Analyzer) Handshakes() []Handshake {
 func (a *Analyzer) gather(list []opened) {
 	a.flows = nil
 	for _, o := range list {
-		a.flows = append(a.flows, o.shard.expand(o.number))
+		f := o.shard.expand(o.number)
+		f.grain = a.grain(f.key.file)
+		a.flows = append(a.flows, f)
 	}
 	if a.hide == nil {
 		return

@@ -11,6 +11,15 @@ type blockClock struct {
 	offset     int64 // if_tsoffset: seconds to add
 }
 
+// grain is the unit of the timestamps, rounded up.
+func (c blockClock) grain() time.Duration {
+	n := c.resolution & 0x7f
+	if c.resolution&0x80 != 0 {
+		return time.Second>>min(n, 63) + 1
+	}
+	return time.Second / time.Duration(power10(uint(min(n, 9))))
+}
+
 // The seconds since 1970 that a time.Time can hold and marshal: the years 1 to
 // 9999.
 const (

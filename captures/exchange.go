@@ -227,7 +227,7 @@ func before(x, y stream, m marks) bool {
 		}
 	}
 	trip := median(delays[0]) + median(delays[1])
-	if both := delays[0] != nil && delays[1] != nil; both && trip.Abs() > 2*resolution+last.Sub(first)/drift {
+	if both := delays[0] != nil && delays[1] != nil; both && trip.Abs() > 2*rounding(x, y)+last.Sub(first)/drift {
 		return trip > 0
 	}
 	return cmp.Or(cmp.Compare(hops, 0), cmp.Compare(trip, 0)) > 0

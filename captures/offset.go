@@ -34,9 +34,13 @@ type Clock struct {
 // with the third power.
 const maxClocks = 64
 
-// resolution is added to each bound: half the files in the world have stamps
-// in microseconds.
+// resolution is the least that is added to each bound: half the files in the
+// world have stamps in microseconds.
 const resolution = time.Microsecond
+
+// rounding is by how much more or less than the time between two stamps may
+// have passed.
+func rounding(x, y stream) time.Duration { return max(resolution, x.grain, y.grain) }
 
 // differences holds for each pair of files the least time by which a segment
 // was seen later in the second than in the first, which it passed before. No
@@ -92,7 +96,7 @@ func (d differences) note(e exchange) {
 					continue
 				}
 				if (f.side == SideA) == (x.vantage < y.vantage) { // it passed x first
-					d.most[x.File][y.File] = min(d.most[x.File][y.File], sum(y.Time.Sub(x.Time), resolution))
+					d.most[x.File][y.File] = min(d.most[x.File][y.File], sum(y.Time.Sub(x.Time), rounding(e.streams[x.vantage], e.streams[y.vantage])))
 				}
 			}
 			if other {

@@ -3,6 +3,7 @@ package captures
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"slices"
 	"testing"
 	"time"
@@ -235,6 +236,43 @@ func TestTheOrderOfTwoPlacesIsNotTakenFromTheirClocks(t *testing.T) {
 		c := w.play(t, scenarios[VerdictUnanswered]...).analyse(t, 1, 2).Clocks[1] // one direction, and no hop between them
 		if c.Packets != 3 || c.Applied != 0 || c.AtLeast != nil && *c.AtLeast > truth || c.AtMost != nil && *c.AtMost < truth {
 			t.Errorf("clock wrong by %v: got between %v and %v, from %d packets", truth, c.AtLeast, c.AtMost, c.Packets)
+		}
+	}
+}
+
+// inMilliseconds rewrites a file of w.file whose times count milliseconds, as
+// files that were converted from other formats do.
+func inMilliseconds(t *testing.T, w *world, place int) Source {
+	t.Helper()
+	packets := slices.Clone(w.perPlace[place])
+	for i := range packets {
+		packets[i].Time = time.Unix(0, packets[i].Time.UnixMilli())
+	}
+	data, err := io.ReadAll(w.file(t, "coarse", packets).Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nine, three := []byte{optionResolution, 0, 1, 0, 9, 0, 0, 0}, []byte{optionResolution, 0, 1, 0, 3, 0, 0, 0}
+	if bytes.Count(data, nine) != 1 {
+		t.Fatal("the resolution is not where it was")
+	}
+	return Source{Name: "coarse", Reader: bytes.NewReader(bytes.Replace(data, nine, three, 1))}
+}
+
+func TestABoundHoldsForTimesInMilliseconds(t *testing.T) {
+	for late := range 10 {
+		w := newWorld()
+		w.from = dawn.Add(time.Duration(late) * 100 * time.Microsecond)
+		w.play(t, scenarios[VerdictSimultaneousOpen]...)
+		a, err := Analyze([]Source{w.file(t, "fine", w.perPlace[0]), inMilliseconds(t, w, 1)}, Filter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := a.Clocks[1]; c.Offset == nil || c.Offset.Abs() > *c.Bound || !c.Consistent {
+			t.Errorf("%d00 µs late: got %+v, want 0 within the bound", late, c)
+		}
+		if v := only(t, a).Vantages; v[0].File != 0 {
+			t.Errorf("%d00 µs late: got path %v", late, v)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 )
 
 // Bounds of what a file can make a Reader hold, whatever lengths it claims.
@@ -109,6 +110,14 @@ func (r *Reader) Compression() Compression { return r.compression }
 
 // Interfaces are the interfaces met so far, those of all sections.
 func (r *Reader) Interfaces() []Interface { return slices.Clone(r.interfaces) }
+
+// grain is the unit of the file's coarsest times.
+func (r *Reader) grain() (coarsest time.Duration) {
+	for _, c := range r.clocks {
+		coarsest = max(coarsest, c.grain())
+	}
+	return coarsest
+}
 
 // LinkType is the link type of the interface of a packet.
 func (r *Reader) LinkType(p Packet) LinkType {

@@ -269,6 +269,7 @@ func join(f, g *flow) *flow {
 		}
 	}
 	slices.SortStableFunc(out.segments, func(x, y Segment) int { return x.Time.Compare(y.Time) })
+	out.grain = max(f.grain, g.grain)
 	out.recount()
 	return out
 }
