@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -107,9 +106,9 @@ func analyzeFilter(c *cli.Context) (f captures.Filter, err error) {
 // input is one file, which --write reads a second time.
 type input struct {
 	name string
-	file *os.File      // nil: standard input
-	in   io.Reader     // standard input
-	kept *bytes.Buffer // what standard input gave, where it must be read again
+	file *os.File  // nil: standard input
+	in   io.Reader // standard input
+	kept *os.File  // what standard input gave, where it must be read again
 }
 
 type inputs []*input
@@ -117,10 +116,10 @@ type inputs []*input
 func openInputs(c *cli.Context) (list inputs, err error) {
 	for _, name := range c.Args().Slice() {
 		if name == "-" {
-			i := &input{name: "standard input", in: streamsOf(c).in}
-			if c.String("write") != "" {
-				i.kept = new(bytes.Buffer)
-				i.in = io.TeeReader(i.in, i.kept)
+			i, err := standardInput(c)
+			if err != nil {
+				list.close()
+				return nil, err
 			}
 			list = append(list, i)
 			continue
@@ -133,6 +132,22 @@ func openInputs(c *cli.Context) (list inputs, err error) {
 		list = append(list, &input{name: name, file: file})
 	}
 	return list, nil
+}
+
+// standardInput keeps what it gives in a file, where it must be read again: it
+// may be more than fits into memory.
+func standardInput(c *cli.Context) (*input, error) {
+	i := &input{name: "standard input", in: streamsOf(c).in}
+	if c.String("write") == "" {
+		return i, nil
+	}
+	kept, err := os.CreateTemp("", "tcppunch-analyze-*")
+	if err != nil {
+		return nil, fmt.Errorf("keep standard input for --write: %w", err)
+	}
+	os.Remove(kept.Name()) // where an open file can be removed, nothing is left behind whatever happens
+	i.kept, i.in = kept, io.TeeReader(i.in, kept)
+	return i, nil
 }
 
 // outputs are the flags that name a file to be written.
@@ -180,6 +195,10 @@ func (l inputs) close() {
 		if i.file != nil {
 			i.file.Close()
 		}
+		if i.kept != nil {
+			i.kept.Close()
+			os.Remove(i.kept.Name())
+		}
 	}
 }
 
@@ -198,9 +217,11 @@ func (l inputs) sources(ctx context.Context) []captures.Source {
 // again rewinds the inputs for a second reading.
 func (l inputs) again(ctx context.Context) ([]captures.Source, error) {
 	for _, i := range l {
-		if i.file == nil {
-			i.in = bytes.NewReader(i.kept.Bytes())
-		} else if _, err := i.file.Seek(0, io.SeekStart); err != nil {
+		file := i.file
+		if file == nil {
+			file, i.in = i.kept, i.kept
+		}
+		if _, err := file.Seek(0, io.SeekStart); err != nil {
 			return nil, fmt.Errorf("--write reads %s twice, which is not possible here: %w", i.name, err)
 		}
 	}

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -196,6 +198,52 @@ func TestAnalyzeSparesTheCapturesThatItReads(t *testing.T) {
 	}
 	if status, _, stderr := runAnalyze(t, nil, "--html", os.DevNull, name); status != 0 {
 		t.Errorf("a device: got status %d, %q", status, stderr)
+	}
+}
+
+// endless gives a capture's beginning and then so many bytes of packets without
+// interest.
+type endless struct {
+	head []byte
+	left int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	if len(e.head) > 0 {
+		n := copy(p, e.head)
+		e.head = e.head[n:]
+		return n, nil
+	}
+	if e.left <= 0 {
+		return 0, io.EOF
+	}
+	clear(p)
+	skipped := []byte{0x0a, 0, 0, 0, 0, 16, 0, 0} // a block of another type, 4 KiB long
+	block := append(append(skipped, make([]byte, 4096-12)...), 0, 16, 0, 0)
+	n := copy(p, block)
+	e.head, e.left = block[n:], e.left-len(block)
+	return n, nil
+}
+
+func TestAnalyzeKeepsStandardInputOutOfMemory(t *testing.T) {
+	head, err := os.ReadFile(crossingFile(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	target := filepath.Join(t.TempDir(), "x.pcapng")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	status := run(t.Context(), []string{"tcppunch", "analyze", "--write", target, "-"}, streams{in: &endless{head, 32 << 20}, out: io.Discard, err: io.Discard})
+	runtime.ReadMemStats(&after)
+	if held := after.HeapSys - before.HeapSys; status != 0 || held > 24<<20 {
+		t.Errorf("got status %d and %d MiB for 32 MiB on standard input", status, held>>20)
+	}
+	if status, stdout, _ := runAnalyze(t, nil, target); status != 0 || !strings.Contains(stdout, "simultaneous-open 1") {
+		t.Errorf("got status %d, %s", status, stdout)
+	}
+	if left, _ := os.ReadDir(os.TempDir()); len(left) > 0 {
+		t.Errorf("%v is left behind", left)
 	}
 }
 
