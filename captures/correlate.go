@@ -219,8 +219,8 @@ func (f *flow) withFingerprint(p fingerprint) Segment {
 	return f.segments[i]
 }
 
-// byContinuation unites flows on the same pair of ports in different files of
-// which one goes on where the other ends: a capture that was split.
+// byContinuation unites flows on the same pair of ports at different places that
+// are of one capture that was split, in time or by direction.
 func (u union) byContinuation(flows []*flow) {
 	type ends struct{ low, high netip.AddrPort }
 	holders := map[ends][]int{}
@@ -228,7 +228,7 @@ func (u union) byContinuation(flows []*flow) {
 		k := ends{f.key.low, f.key.high}
 		list := holders[k]
 		for _, j := range list[max(0, len(list)-maxCompared):] {
-			if isSplit(flows[i], flows[j]) {
+			if u.find(i) != u.find(j) && (isSplit(flows[i], flows[j]) || areDirections(flows[i], flows[j])) {
 				u.unite(i, j)
 			}
 		}

@@ -16,16 +16,17 @@ const leakDelay = 2 * time.Second
 // orphans are segments on a pair of ports where nothing was opened, and yet they
 // may belong to an opening. A NAT that has lost a mapping, or that calls a RST
 // invalid, lets it pass with the address that the host has inside. And where a
-// capture was split, the opening is in another file.
+// capture was split, the opening is in another file, or, where each direction
+// has an interface of its own, at the other one.
 type orphans struct {
 	list []Segment
 	next int
 }
 
-// mayBeOrphan: what is no RST can belong to an opening elsewhere only if there
-// is another file.
+// mayBeOrphan: what rejects nothing can belong to an opening elsewhere only if
+// there is another file.
 func mayBeOrphan(k Kind, severalFiles bool) bool {
-	return k.isRst() || severalFiles && (k.acknowledges() || k.IsICMP())
+	return k.isRst() || k.IsICMP() || severalFiles && k.acknowledges()
 }
 
 func (o *orphans) add(s Segment) {
@@ -92,14 +93,15 @@ func (s Segment) expects() (list [2]asked) {
 }
 
 // adopt gives the flow with an orphan that answers its segment x, if it is a
-// RST in another name at the same place, or the continuation in another file;
+// RST in another name at the same place, or the continuation at another one;
 // before is the flow without any orphan.
 func (f *flow) adopt(before *flow, x, s Segment) *flow {
-	leak := s.File == x.File && s.Interface == x.Interface && s.From != x.To && s.Kind.isRst()
+	here := s.File == x.File && s.Interface == x.Interface
+	leak := here && s.From != x.To && s.Kind.isRst()
 	if gap := s.Time.Sub(x.Time); leak && (gap < 0 || gap > leakDelay) {
 		return f
 	}
-	split := s.File != x.File && (s.From == x.To || s.Kind.IsICMP() && s.To == x.To) && s.Time.Sub(x.Time).Abs() <= sameAttempt && f.goesOnIn(s)
+	split := !here && (s.From == x.To || s.Kind.IsICMP() && s.To == x.To) && s.Time.Sub(x.Time).Abs() <= sameAttempt && f.goesOnIn(s)
 	if !leak && !split || slices.ContainsFunc(f.segments, s.twice) {
 		return f
 	}
@@ -115,7 +117,7 @@ func (s Segment) twice(x Segment) bool {
 	return x.File == s.File && keyOfRaw(x) == keyOfRaw(s) && s.Time.Sub(x.Time).Abs() <= duplicateFrame
 }
 
-// goesOnIn reports whether a segment in another file can be the same place's:
+// goesOnIn reports whether a segment of another place can be of this one:
 // no segment of the same side has another TTL, and the flow does not have it.
 func (f *flow) goesOnIn(s Segment) bool {
 	same := 0

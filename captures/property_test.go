@@ -1,6 +1,9 @@
 package captures
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"slices"
 	"testing"
 )
@@ -142,4 +145,103 @@ func icmpOrigin(h Handshake) *Origin {
 		return nil
 	}
 	return &h.ICMP.Origin
+}
+
+// byDirection takes apart what two interfaces of a tap show, or two members of
+// a link: A's segments, and what comes to A.
+func byDirection(t *testing.T, w *world, place int) (parts [2][]Packet) {
+	t.Helper()
+	decoder := NewDecoder()
+	for _, p := range w.perPlace[place] {
+		s, err := decoder.Decode(LinkRaw, p.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := s.From
+		if s.Kind.IsICMP() { // it quotes what A sent
+			from = s.To
+		}
+		direction := 0
+		if from == w.addresses[SideB][place] {
+			direction = 1
+		}
+		parts[direction] = append(parts[direction], p)
+	}
+	return parts
+}
+
+// interfaces is one file of several interfaces, in the order of time.
+func interfaces(t *testing.T, parts ...[]Packet) Source {
+	t.Helper()
+	var file bytes.Buffer
+	var list []Interface
+	var packets []Packet
+	for i, part := range parts {
+		list = append(list, Interface{Name: string(rune('a' + i)), LinkType: LinkRaw})
+		for _, p := range part {
+			p.Interface = i
+			packets = append(packets, p)
+		}
+	}
+	slices.SortStableFunc(packets, func(x, y Packet) int { return x.Time.Compare(y.Time) })
+	out, err := NewWriter(&file, list...)
+	for _, p := range packets {
+		err = errors.Join(err, out.WritePacket(p))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Source{Name: "tap", Reader: &file}
+}
+
+func TestTheVerdictDoesNotDependOnWhetherATapHasOneInterfaceForEachDirection(t *testing.T) {
+	for want, script := range scenarios {
+		w := newWorld().play(t, script...)
+		for place := range 4 {
+			parts := byDirection(t, w, place)
+			if want == VerdictICMPRejected || want == VerdictSplitHandshake || place == 3 && want != VerdictSimultaneousOpen {
+				continue // it takes one place to tell whose the leaked RST is; and what B does not see
+			}
+			taps := map[string][]Source{"one file": {interfaces(t, parts[:]...)}}
+			if len(parts[1]) > 0 {
+				taps["two files"] = []Source{w.file(t, "out", parts[0]), w.file(t, "in", parts[1])}
+			}
+			for name, sources := range taps {
+				a, err := Analyze(sources, Filter{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(a.Handshakes) != 1 || a.Handshakes[0].Verdict != want {
+					t.Errorf("%v at %s in %s: got %v", want, placeNames[place], name, a.Summary)
+				}
+			}
+		}
+	}
+}
+
+func TestAnICMPErrorOnTheOtherInterfaceIsAnAnswer(t *testing.T) {
+	w := newWorld().play(t, scenarios[VerdictICMPRejected][:2]...)
+	parts := byDirection(t, w, 1)
+	a, err := Analyze([]Source{interfaces(t, parts[:]...)}, Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h := only(t, a); h.Verdict != VerdictICMPRejected {
+		t.Errorf("got %v", h.Verdict)
+	}
+}
+
+func TestSectionsOfOneFileAreOnePlace(t *testing.T) {
+	w := newWorld().play(t, scenarios[VerdictSimultaneousOpen]...)
+	whole := w.perPlace[1]
+	for cut := 1; cut < 4; cut++ { // behind it are SYN-ACKs
+		one, two := w.file(t, "eth0", whole[:cut]), w.file(t, "eth0", whole[cut:])
+		a, err := Analyze([]Source{{Name: "sections", Reader: io.MultiReader(one.Reader, two.Reader)}}, Filter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(a.Handshakes) != 1 || a.Handshakes[0].Verdict != VerdictSimultaneousOpen || len(a.Handshakes[0].Vantages) != 1 {
+			t.Errorf("cut after packet %d: got %v", cut, a.Summary)
+		}
+	}
 }

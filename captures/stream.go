@@ -182,11 +182,12 @@ func (f *flow) rawKeys() map[rawKey][]Segment {
 	return keys
 }
 
-// isSplit is for two flows of different files with the same ends. They are of
-// one place if what both show has the same time and TTL in both, or, where
-// nothing is in both, if one goes on where the other ends.
+// isSplit is for two flows of different files, or interfaces, with the same
+// ends. They are of one place if what both show has the same time and TTL in
+// both, or, where nothing is in both, if one goes on where the other ends, or if
+// they are the two directions of one exchange.
 func isSplit(f, g *flow) bool {
-	if f.key.low != g.key.low || f.key.high != g.key.high || f.key.file == g.key.file {
+	if f.key.low != g.key.low || f.key.high != g.key.high || samePlace(f, g) {
 		return false
 	}
 	keys, common := f.rawKeys(), false
@@ -201,7 +202,53 @@ func isSplit(f, g *flow) bool {
 	if g.segments[0].Time.Before(f.segments[0].Time) {
 		f, g = g, f
 	}
-	return common || f.leadsTo(g.segments[0]) && f.agreesInTTL(g)
+	switch {
+	case common:
+		return true
+	case areDirections(f, g): // in one file: the two interfaces of a tap
+		return f.key.file == g.key.file || f.agreesInTTL(g)
+	}
+	return f.leadsTo(g.segments[0]) && f.agreesInTTL(g)
+}
+
+// areDirections reports whether each of two flows with the same ends holds what
+// one end sent, and one acknowledges a SYN of the other: so a tap shows an
+// exchange that has an interface for each direction, and so do the members of a
+// link, or two uplinks.
+func areDirections(f, g *flow) bool {
+	x, okF := f.direction()
+	y, okG := g.direction()
+	return okF && okG && x != y && f.key.low == g.key.low && f.key.high == g.key.high && (f.answers(g) || g.answers(f))
+}
+
+// direction is the end that sent all segments of a flow, if one did; those that
+// were adopted from other places aside.
+func (f *flow) direction() (end int, ok bool) {
+	var sent [2]bool
+	for _, x := range f.segments {
+		if !x.Kind.IsICMP() && x.File == f.key.file && x.Interface == f.key.place {
+			sent[f.end(x)] = true
+		}
+	}
+	if sent[1] {
+		end = 1
+	}
+	return end, sent[0] != sent[1]
+}
+
+// answers reports whether a segment of the flow acknowledges a SYN of another.
+func (f *flow) answers(g *flow) bool {
+	for _, x := range f.segments {
+		if x.Kind == KindSyn || x.Kind == KindRst || x.Kind.IsICMP() {
+			continue
+		}
+		for _, y := range g.segments {
+			if y.Kind.isSyn() && x.From != y.From && x.Ack-y.Seq-1 <= uint32(y.PayloadLen) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // leadsTo reports whether a segment in another file can belong to the flow's
