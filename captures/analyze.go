@@ -171,7 +171,7 @@ func nameVantages(list []Vantage, files []File) {
 
 func (f Filter) matches(h Handshake) bool {
 	host, port := !f.Host.IsValid(), f.Port == 0
-	wanted := f.Host.Unmap()
+	wanted := f.Host.Unmap().WithZone("") // packets name no zone
 	for _, v := range h.Vantages {
 		for _, end := range []netip.AddrPort{v.A, v.B} {
 			host = host || end.Addr() == wanted

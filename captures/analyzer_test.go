@@ -4,9 +4,19 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 )
+
+func TestAHostIsChosenByItsAddressInAnyForm(t *testing.T) {
+	here := Handshake{Vantages: []Vantage{{A: hostA, B: netip.MustParseAddrPort("[fe80::2]:5001")}}}
+	for host, want := range map[string]bool{"192.0.2.1": true, "::ffff:192.0.2.1": true, "fe80::2": true, "fe80::2%eth0": true, "192.0.2.9": false} {
+		if got := (Filter{Host: netip.MustParseAddr(host)}).matches(here); got != want {
+			t.Errorf("%s: got %v", host, got)
+		}
+	}
+}
 
 func TestEveryOpeningIsKeptOrCounted(t *testing.T) {
 	var a Analyzer
