@@ -100,8 +100,14 @@ func analyzeFilter(c *cli.Context) (f captures.Filter, err error) {
 	if f.Limit = c.Int("limit"); f.Limit < 1 {
 		return f, usageError(fmt.Sprintf("--limit %d lists nothing", f.Limit), "give 1 or more")
 	}
+	if n := c.Int("width"); n < 0 || n > maxWidth {
+		return f, usageError(fmt.Sprintf("--width %d is not between 1 and %d", n, maxWidth), "")
+	}
 	return f, nil
 }
+
+// maxWidth bounds what a ladder's canvas takes: more than any screen has.
+const maxWidth = 1000
 
 // input is one file, which --write reads a second time.
 type input struct {
