@@ -130,15 +130,16 @@ func isForwarded(x, y Segment) bool {
 }
 
 // isSameSyn is for two sightings with one sequence number. The clocks of two
-// files may be hours apart: then the timestamp must be there and agree too,
-// which makes it 64 bits.
+// files may be hours apart: then the timestamp must be there and agree too, or
+// what a SYN-ACK acknowledges, which makes it 64 bits.
 func isSameSyn(x, y Segment) bool {
 	bothStamped := x.Options.HasTimestamps && y.Options.HasTimestamps
 	if bothStamped && x.Options.TSval != y.Options.TSval {
 		return false
 	}
 	near := y.Time.Sub(x.Time).Abs() <= sameSyn
-	return near || bothStamped && x.File != y.File && x.Options == y.Options
+	answers := x.Kind == KindSynAck && x.Ack == y.Ack
+	return near || x.File != y.File && (bothStamped && x.Options == y.Options || answers)
 }
 
 // fingerprint is what a NAT that rewrites sequence numbers leaves alone in a

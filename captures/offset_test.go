@@ -276,3 +276,17 @@ func TestABoundHoldsForTimesInMilliseconds(t *testing.T) {
 		}
 	}
 }
+
+func TestExchangesWithoutTimestampsAreUnitedHoweverFarTheClocksAreApart(t *testing.T) {
+	for _, truth := range []time.Duration{30 * time.Second, -26 * time.Hour} {
+		for _, verdict := range []Verdict{VerdictSimultaneousOpen, VerdictLateCrossing, VerdictThreeWay} {
+			w := newWorld()
+			w.noStamps = true
+			w.clocks = [4]time.Duration{0, 0, truth, truth}
+			a := w.play(t, scenarios[verdict]...).analyse(t, 0, 1, 2)
+			if c := a.Clocks[2]; len(a.Handshakes) != 1 || a.Handshakes[0].Verdict != verdict || c.Offset == nil || (*c.Offset-truth).Abs() > *c.Bound {
+				t.Errorf("%v, clock wrong by %v: got %v, %+v", verdict, truth, a.Summary, c)
+			}
+		}
+	}
+}
