@@ -64,6 +64,9 @@ func (a *Analyzer) judge(emit func(Handshake)) []Clock {
 		groups = append(groups, streams)
 	}
 	clocks := a.alignAll(groups)
+	for file := len(clocks); file < len(a.files); file++ { // those beyond maxClocks
+		clocks = append(clocks, Clock{File: file, Consistent: clocks[0].Consistent})
+	}
 	for _, streams := range groups {
 		emit(newHandshake(newExchange(streams)))
 	}

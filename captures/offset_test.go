@@ -290,3 +290,20 @@ func TestExchangesWithoutTimestampsAreUnitedHoweverFarTheClocksAreApart(t *testi
 		}
 	}
 }
+
+func TestEveryFileHasAClock(t *testing.T) {
+	for _, files := range []int{1, maxClocks, maxClocks + 3} {
+		w := newWorld().play(t, scenarios[VerdictSimultaneousOpen]...)
+		var list []Source
+		for range files {
+			list = append(list, w.file(t, "x", w.perPlace[0]))
+		}
+		a, err := Analyze(list, Filter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(a.Clocks) != files || a.Clocks[files-1].File != files-1 || !a.Clocks[files-1].Consistent {
+			t.Errorf("%d files: got %d clocks", files, len(a.Clocks))
+		}
+	}
+}
