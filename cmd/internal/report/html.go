@@ -64,7 +64,7 @@ func HandshakeSection(h captures.Handshake) Section {
 		timeline: newTimeline(h),
 	}
 	for _, e := range h.Evidence {
-		s.List = append(s.List, Item{e.Text, sourceOf(h, e.File, e.Packet)})
+		s.List = append(s.List, Item{Escape(e.Text), sourceOf(h, e.File, e.Packet)})
 	}
 	names := distinct(h.Vantages)
 	for _, e := range h.Events {
@@ -102,7 +102,7 @@ func AnalysisSections(a captures.Analysis) []Section {
 		if text := clockOf(a, i); text != "" {
 			value += "; clock: " + text
 		}
-		files.Table = append(files.Table, [2]string{f.Path, strings.Join(append([]string{value}, f.Problems...), "; ")})
+		files.Table = append(files.Table, [2]string{Escape(f.Path), strings.Join(append([]string{value}, f.Problems...), "; ")})
 	}
 	list := []Section{files}
 	for _, h := range a.Handshakes[:min(len(a.Handshakes), maxSections)] {

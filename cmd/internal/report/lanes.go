@@ -86,7 +86,7 @@ func (e ends) lanes(h captures.Handshake) []lane {
 		names[0] = "captured here"
 	}
 	for _, name := range names {
-		list = append(list, lane{name: Escape(name)})
+		list = append(list, lane{name: name})
 	}
 	if e.virtual[captures.SideB] {
 		list = append(list, lane{})
@@ -159,7 +159,8 @@ func at(sightings []captures.Event, vantage int) (captures.Event, bool) {
 }
 
 // distinct shortens names to what tells them apart: without the ending that all
-// share, and without what all begin with, up to a separator.
+// share, and without what all begin with, up to a separator. They are escaped:
+// a capture may call its interfaces anything.
 func distinct(list []captures.Vantage) []string {
 	names := make([]string, len(list))
 	for i, v := range list {
@@ -183,6 +184,9 @@ func distinct(list []captures.Vantage) []string {
 		for i := range names {
 			names[i] = names[i][cut:]
 		}
+	}
+	for i, n := range names {
+		names[i] = Escape(n)
 	}
 	return names
 }

@@ -143,6 +143,21 @@ func TestThePageStandsAloneAndEscapes(t *testing.T) {
 	}
 }
 
+func TestForeignTextReordersNoPage(t *testing.T) {
+	h := crossing()
+	h.Vantages[0].Name = "\u202eemordnilap\x1b\x00"
+	a := captures.Analysis{Files: []captures.File{{Path: "\u202egnpacp.x\x1b"}}, Handshakes: []captures.Handshake{h}}
+	var b bytes.Buffer
+	if err := HTML(&b, "page", AnalysisSections(a)...); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"\u202e", "\x1b", "\x00"} {
+		if i := strings.Index(b.String(), bad); i >= 0 {
+			t.Errorf("the page has %q in %q", bad, b.String()[max(0, i-40):i+20])
+		}
+	}
+}
+
 func TestThePictureIsWellFormed(t *testing.T) {
 	h := crossing()
 	h.Vantages[0].Name = `"<&>`
