@@ -191,7 +191,8 @@ func (f *Fit) UnmarshalText(text []byte) error {
 
 // Fits tells how well the reply fits a segment that was sent. A reset without an
 // acknowledgement carries the number that the segment acknowledged (RFC 9293
-// section 3.10.7.1).
+// section 3.10.7.1). Who answers a SYN need not take the data that came with it
+// (RFC 7413 section 4.2.2).
 func (r Reply) Fits(sent Segment) Fit {
 	got := r.Segment
 	if r.ICMP != nil {
@@ -207,6 +208,7 @@ func (r Reply) Fits(sent Segment) Fit {
 	case !sameEnds(got.From, sent.To) || !sameEnds(got.To, sent.From):
 		return FitNone
 	case got.Flags.Has(ACK) && got.Ack == sent.Seq+sent.Span(),
+		got.Flags.Has(ACK) && sent.Flags.Has(SYN) && got.Ack == sent.Seq+1,
 		!got.Flags.Has(ACK) && got.Flags.Has(RST) && sent.Flags.Has(ACK) && got.Seq == sent.Ack:
 		return FitExact
 	}
