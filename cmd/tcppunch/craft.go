@@ -137,16 +137,16 @@ func (p *craftPlan) run(ctx context.Context) (*craftDocument, error) {
 	defer heard.stop()
 	at, launched, err := p.launch(ctx, sender)
 	if err != nil {
-		return nil, errors.Join(err, p.resetAll(sender))
+		return nil, errors.Join(err, p.resetAll(sender, launched.Shots))
 	}
 	heard.forget(launched.Shots)
 	if err := heard.wait(ctx, p.timeout); err != nil {
-		return nil, errors.Join(err, p.resetAll(sender))
+		return nil, errors.Join(err, p.resetAll(sender, launched.Shots))
 	}
 	catches, drops := heard.stop()
 	document := explainCraft(p, launched.Shots, catches, time.Unix(0, wallAtZero()+int64(at)))
 	document.Drops, document.LaunchStep = drops, launched.Reached.Step.String()
-	return document, p.resetAll(sender)
+	return document, p.resetAll(sender, launched.Shots)
 }
 
 type craftGuards []*rawsock.Guard
@@ -200,22 +200,34 @@ func (p *craftPlan) launch(ctx context.Context, sender *rawsock.Sender) (timing.
 // craftPrepares is how long a launch at once is prepared for.
 const craftPrepares = 10 * time.Millisecond
 
-// resetAll ends what guarded SYNs may have opened at the peer: the kernel would
-// have done it otherwise.
-func (p *craftPlan) resetAll(sender *rawsock.Sender) error {
+// resetAll ends what guarded SYNs that have left may have opened at the peer: the
+// kernel would have done it otherwise.
+func (p *craftPlan) resetAll(sender *rawsock.Sender, fired []rawsock.Fired) error {
 	if !p.guard {
 		return nil
 	}
-	for _, s := range p.segments {
-		if !s.Flags.Has(rawsock.SYN) {
+	var errs []error
+	for i, s := range p.segments {
+		if !s.Flags.Has(rawsock.SYN) || i >= len(fired) || fired[i].Before == 0 || fired[i].Err != nil {
 			continue
 		}
-		reset := rawsock.Segment{From: s.From, To: s.To, Flags: rawsock.RST, Seq: s.Seq + s.Span()}
-		if _, err := sender.Send(reset); err != nil {
-			return err
-		}
+		_, err := sender.Send(resetsOf(s)...)
+		errs = append(errs, err)
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+// resetsOf are the resets of which a peer takes one, since it wants the very number
+// that it expects (RFC 5961 section 3.2): that after the SYN, or that after the data
+// that came with it.
+func resetsOf(syn rawsock.Segment) []rawsock.Segment {
+	alone := rawsock.Segment{From: syn.From, To: syn.To, Flags: rawsock.RST, Seq: syn.Seq + 1}
+	if syn.Span() == 1 {
+		return []rawsock.Segment{alone}
+	}
+	whole := alone
+	whole.Seq = syn.Seq + syn.Span()
+	return []rawsock.Segment{alone, whole}
 }
 
 func classifyCraft(err error) *failure {

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"net"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"tcppunch/rawsock/netlab"
 )
@@ -83,4 +85,52 @@ func checkCrafted(t *testing.T, args string, d craftDocument, reply string) {
 			t.Errorf("craft %s: segment %d got %+v, want an exact %s", args, i, sent.Replies[0], reply)
 		}
 	}
+}
+
+// TestGuardedSYNsLeaveNothingHalfOpen: the peer answers, nobody answers that, and
+// in the end it is reset, whatever came with the SYN.
+func TestGuardedSYNsLeaveNothingHalfOpen(t *testing.T) {
+	n := loopback(t)
+	if n == nil {
+		return
+	}
+	var listener net.Listener
+	if err := n.Do(func() (err error) {
+		listener, err = net.Listen("tcp", "127.0.0.1:7000")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	for _, args := range []string{"--count 3", "--payload hello", "--payload hello --same-port --count 2"} {
+		status, stdout, stderr := crafted(t, n, strings.Fields("syn --to 127.0.0.1:7000 --guard "+args)...)
+		if status != statusDone || !strings.Contains(stdout, "syn-ack") {
+			t.Fatalf("%s: got status %d, %s%s", args, status, stdout, stderr)
+		}
+		left := halfOpen(t, n)
+		for limit := time.Now().Add(time.Second); left != 0 && time.Now().Before(limit); left = halfOpen(t, n) {
+			time.Sleep(10 * time.Millisecond) // the resets may be on their way
+		}
+		if left != 0 {
+			t.Errorf("%s: %d half-open connections stayed at the peer", args, left)
+		}
+	}
+}
+
+// halfOpen counts the connections in SYN-RECEIVED (03 in proc(5)).
+func halfOpen(t *testing.T, n *netlab.Namespace) (count int) {
+	t.Helper()
+	var table []byte
+	if err := n.Do(func() (err error) {
+		table, err = os.ReadFile("/proc/thread-self/net/tcp")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(table)) {
+		if fields := strings.Fields(line); len(fields) > 3 && fields[3] == "03" {
+			count++
+		}
+	}
+	return count
 }
