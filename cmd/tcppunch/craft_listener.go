@@ -29,11 +29,16 @@ type craftListener struct {
 }
 
 func listenForReplies(tap *rawsock.Tap, segments []rawsock.Segment) *craftListener {
+	l := newCraftListener(tap, segments)
+	go l.run()
+	return l
+}
+
+func newCraftListener(tap *rawsock.Tap, segments []rawsock.Segment) *craftListener {
 	l := &craftListener{tap: tap, segments: segments, done: make(chan struct{}), complete: make(chan struct{}), waiting: map[int]bool{}, seen: map[string]int{}}
 	for i := range segments {
 		l.waiting[i] = true
 	}
-	go l.run()
 	return l
 }
 
@@ -64,13 +69,16 @@ func networkPacket(frame []byte, link uint16) []byte {
 	return frame[min(header, len(frame)):]
 }
 
+// keep takes a packet. An exact answer is one to a single segment, of equal ones
+// to any that still waits.
 func (l *craftListener) keep(c craftCatch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.catches = append(l.catches, c)
 	for i, s := range l.segments {
-		if c.reply.Fits(s) == rawsock.FitExact {
+		if l.waiting[i] && c.reply.Fits(s) == rawsock.FitExact {
 			l.expectNone(i)
+			return
 		}
 	}
 }
