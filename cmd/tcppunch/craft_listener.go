@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -26,6 +27,10 @@ type craftListener struct {
 	catches []craftCatch
 	waiting map[int]bool   // segments without an exact answer
 	seen    map[string]int // the interface on which a packet was first seen: a bridge shows it on others, too
+
+	ports  map[netip.AddrPort]bool // from which the segments leave
+	left   bool                    // one of them has
+	strays int                     // packets that are of none of these ports
 }
 
 func listenForReplies(tap *rawsock.Tap, segments []rawsock.Segment) *craftListener {
@@ -35,9 +40,9 @@ func listenForReplies(tap *rawsock.Tap, segments []rawsock.Segment) *craftListen
 }
 
 func newCraftListener(tap *rawsock.Tap, segments []rawsock.Segment) *craftListener {
-	l := &craftListener{tap: tap, segments: segments, done: make(chan struct{}), complete: make(chan struct{}), waiting: map[int]bool{}, seen: map[string]int{}}
-	for i := range segments {
-		l.waiting[i] = true
+	l := &craftListener{tap: tap, segments: segments, done: make(chan struct{}), complete: make(chan struct{}), waiting: map[int]bool{}, seen: map[string]int{}, ports: map[netip.AddrPort]bool{}}
+	for i, s := range segments {
+		l.waiting[i], l.ports[s.From] = true, true
 	}
 	return l
 }
@@ -49,19 +54,45 @@ func (l *craftListener) run() {
 		if err != nil {
 			return
 		}
-		packet := networkPacket(f.Data, l.tap.LinkType())
-		if first, again := l.seen[string(packet)]; again && first != f.Interface {
-			continue
-		}
-		if reply, err := rawsock.ParseReply(packet); err == nil && len(l.seen) < craftMaxCatches {
-			l.seen[string(packet)] = f.Interface
-			l.keep(craftCatch{at: f.Time, reply: reply.Clone()})
-		}
+		l.hear(f.Interface, networkPacket(f.Data, l.tap.LinkType()), f.Time)
 	}
 }
 
-// craftMaxCatches bounds what is kept of a peer that does not stop answering.
-const craftMaxCatches = 100_000
+// hear keeps what belongs to a segment, and a little of what the peer's host
+// sends otherwise.
+func (l *craftListener) hear(onto int, packet []byte, at time.Time) {
+	if first, again := l.seen[string(packet)]; again && first != onto {
+		return
+	}
+	reply, err := rawsock.ParseReply(packet)
+	if err != nil || len(l.catches) >= craftMaxCatches || !l.wants(reply) {
+		return
+	}
+	l.seen[string(packet)] = onto
+	l.keep(craftCatch{at: at, reply: reply.Clone()})
+}
+
+// wants chooses. What is of none of the segments' ports counts from when the first
+// one has left: before, nothing can be the answer to it.
+func (l *craftListener) wants(r rawsock.Reply) bool {
+	from, to := r.Segment.From, r.Segment.To
+	if l.ports[from] || l.ports[to] {
+		l.left = l.left || l.ports[from] && r.ICMP == nil
+		return true
+	}
+	if r.ICMP != nil || !l.left || from.Addr() != l.segments[0].To.Addr() || l.strays == craftMaxStrays {
+		return false
+	}
+	l.strays++
+	return true
+}
+
+const (
+	// craftMaxCatches bounds what is kept of a peer that does not stop answering.
+	craftMaxCatches = 100_000
+	// craftMaxStrays bounds what is kept of a connection that goes on beside.
+	craftMaxStrays = 100
+)
 
 // networkPacket cuts the link header off.
 func networkPacket(frame []byte, link uint16) []byte {

@@ -3,6 +3,7 @@ package main
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"tcppunch/rawsock"
 )
@@ -21,6 +22,38 @@ func TestAnAnswerCountsForOneOfEqualSegments(t *testing.T) {
 	l.keep(answer)
 	if !closed(l.complete) {
 		t.Error("two answers to two equal segments: got incomplete")
+	}
+}
+
+// TestOtherTrafficOfThePeerDoesNotDrownTheAnswers: a download from the same host
+// may go on since long before the first segment leaves.
+func TestOtherTrafficOfThePeerDoesNotDrownTheAnswers(t *testing.T) {
+	a, b := netip.MustParseAddrPort("192.0.2.1:1000"), netip.MustParseAddrPort("192.0.2.2:80")
+	syn := rawsock.Segment{From: a, To: b, Flags: rawsock.SYN, Seq: 5}
+	answer := rawsock.Segment{From: b, To: a, Flags: rawsock.SYN | rawsock.ACK, Ack: 6}
+	other := rawsock.Segment{From: netip.AddrPortFrom(b.Addr(), 443), To: netip.AddrPortFrom(a.Addr(), 2000), Flags: rawsock.ACK}
+	l := newCraftListener(nil, []rawsock.Segment{syn})
+	hear := func(s rawsock.Segment, n int) {
+		for range n {
+			s.Seq++
+			packet, err := s.AppendBinary(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.hear(1, packet, time.Time{})
+		}
+	}
+	const many = craftMaxCatches + 1
+	hear(other, many)
+	syn.Seq--
+	hear(syn, 1)
+	hear(other, many)
+	hear(answer, 1)
+	if !closed(l.complete) {
+		t.Error("the answer after much other traffic was not heard")
+	}
+	if got := len(l.catches); got != 2+craftMaxStrays {
+		t.Errorf("got %d packets, want the segment, its answer, and %d of the others", got, craftMaxStrays)
 	}
 }
 
