@@ -193,9 +193,20 @@ func TestTCPOptionsReadWhatTheyWrote(t *testing.T) {
 	if err := o.UnmarshalText([]byte("mss=1460,sack,ts=7,nop,wscale=7")); err != nil || !bytes.Equal(o, want) {
 		t.Errorf("got %x, %v, want %x", []byte(o), err, []byte(want))
 	}
-	for _, bad := range []string{"mss", "mss=65536", "wscale=x", "ts=", "ts=1:", "raw=0", "sak", ",", "raw=" + string(bytes.Repeat([]byte("00"), 41))} {
+	for _, bad := range []string{"mss", "mss=65536", "wscale=x", "ts=", "ts=1:", "raw=0", "sak", ",", "sack=1", "nop=", "raw=" + string(bytes.Repeat([]byte("00"), 41))} {
 		if err := o.UnmarshalText([]byte(bad)); err == nil {
 			t.Errorf("%q: got %v, want an error", bad, o)
+		}
+	}
+	for bad, want := range map[string]string{
+		"mss=65536": `TCP option "mss=65536": want a number up to 65535`,
+		"wscale=x":  `TCP option "wscale=x": want a number up to 255`,
+		"ts=1:-1":   `TCP option "ts=1:-1": want a number up to 4294967295`,
+		"raw=0":     `TCP option "raw=0": want two hexadecimal digits for each byte`,
+		"sack=1":    `TCP option "sack=1": it takes no value`,
+	} {
+		if err := o.UnmarshalText([]byte(bad)); err == nil || err.Error() != want {
+			t.Errorf("%q: got %v, want %s", bad, err, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package rawsock
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -139,33 +140,49 @@ func (o *TCPOptions) UnmarshalText(text []byte) error {
 
 // word appends the option that a word of the list names.
 func (o TCPOptions) word(word string) (TCPOptions, error) {
-	name, value, _ := strings.Cut(word, "=")
+	name, value, valued := strings.Cut(word, "=")
 	switch name {
-	case "nop":
-		return o.NOP(), nil
-	case "sack":
+	case "nop", "sack":
+		if valued {
+			return o, errors.New("it takes no value")
+		}
+		if name == "nop" {
+			return o.NOP(), nil
+		}
 		return o.SACKPermitted(), nil
 	case "mss":
-		n, err := strconv.ParseUint(value, 10, 16)
+		n, err := optionNumber(value, 16)
 		return o.MSS(uint16(n)), err
 	case "wscale":
-		n, err := strconv.ParseUint(value, 10, 8)
+		n, err := optionNumber(value, 8)
 		return o.WindowScale(uint8(n)), err
 	case "ts":
 		return o.timestampsWord(value)
 	case "raw":
 		raw, err := hex.DecodeString(value)
-		return append(o, raw...), err
+		if err != nil {
+			return o, errors.New("want two hexadecimal digits for each byte")
+		}
+		return append(o, raw...), nil
 	}
-	return o, fmt.Errorf("there are mss=N, sack, ts=N[:N], nop, wscale=N and raw=HEX")
+	return o, errors.New("there are mss=N, sack, ts=N[:N], nop, wscale=N and raw=HEX")
 }
 
 func (o TCPOptions) timestampsWord(word string) (TCPOptions, error) {
 	value, echo, both := strings.Cut(word, ":")
-	v, err := strconv.ParseUint(value, 10, 32)
+	v, err := optionNumber(value, 32)
 	if err != nil || !both {
 		return o.Timestamps(uint32(v), 0), err
 	}
-	e, err := strconv.ParseUint(echo, 10, 32)
+	e, err := optionNumber(echo, 32)
 	return o.Timestamps(uint32(v), uint32(e)), err
+}
+
+// optionNumber reads a number of so many bits.
+func optionNumber(text string, bits int) (uint64, error) {
+	n, err := strconv.ParseUint(text, 10, bits)
+	if err != nil {
+		return 0, fmt.Errorf("want a number up to %d", uint64(1)<<bits-1)
+	}
+	return n, nil
 }
