@@ -42,7 +42,10 @@ func (m *meeting) retryThenCraft(ctx context.Context, p plan, r *runner, pad fun
 	if err == nil || ctx.Err() != nil || m.left(r) < 1 {
 		return err
 	}
-	if err := rest(ctx, p.craftedAt().Add(-padTakes)); err != nil || m.stands.Load() {
+	if err := rest(ctx, p.craftedAt().Add(-padTakes)); err != nil {
+		return err
+	}
+	if m.stands.Load() { // another one, and this one came to nothing
 		return err
 	}
 	socket, err := m.cfg.Network.Craft(r.socket.Local(), r.remote, Craft{TTL: m.dyingTTL(r.remote.Addr()), Own: m.opening, Peer: p.peerOpening})
