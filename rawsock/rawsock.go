@@ -24,7 +24,8 @@ type Options struct {
 	// MinTTL is IP_MINTTL, or IPV6_MINHOPCOUNT: segments that arrive with
 	// less are dropped and counted by HiddenResets, 1 to 255.
 	MinTTL int
-	// SynCount is TCP_SYNCNT: how often the kernel retransmits a SYN, 1 to 127.
+	// SynCount is TCP_SYNCNT: how often the kernel retransmits a SYN, 1 to 127. Since
+	// Linux 6.5 it makes up to tcp_syn_linear_timeouts more: for 1 it makes 2.
 	SynCount int
 	// UserTimeout is TCP_USER_TIMEOUT in steps of 1 ms.
 	UserTimeout time.Duration

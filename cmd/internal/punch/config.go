@@ -42,7 +42,7 @@ type Network interface {
 // SocketOptions are what a punch asks of its sockets. Zero is the default.
 type SocketOptions struct {
 	TTL, MinTTL int // IP_TTL and IP_MINTTL, or their IPv6 twins
-	SYNCount    int // most retransmissions of one SYN (TCP_SYNCNT)
+	SYNCount    int // retransmissions of one SYN (TCP_SYNCNT), of which kernels make some more
 	// ISN is the initial sequence number of the first SYN; 0 leaves it to the
 	// kernel. It takes what Network.Opening found to be allowed.
 	ISN uint32

@@ -90,21 +90,28 @@ func (m *meeting) retry(ctx context.Context, p plan, r *runner, pad func() Launc
 	return r.failure
 }
 
-// awaitOutcome waits for the outcome of the SYN that is under way. Where the
-// budget does not stretch to its retransmissions, it waits only until the first
-// one would leave; TCP_SYNCNT cannot forbid that one.
-func (m *meeting) awaitOutcome(ctx context.Context, r *runner) error {
-	if m.left(r) >= r.options.SYNCount {
-		return r.socket.Wait(ctx)
+// awaitOutcome waits for the outcome of the SYN that is under way, and withdraws it
+// before the kernel repeats it once more than the budget allows. TCP_SYNCNT does not
+// do that: it cannot be 0, and since Linux 6.5 the repetitions of
+// tcp_syn_linear_timeouts come on top.
+func (m *meeting) awaitOutcome(ctx context.Context, p plan, r *runner) error {
+	for until := m.affords(p, r); until > timing.Now(); until = m.affords(p, r) {
+		soon, cancel := context.WithTimeout(ctx, until.Sub(timing.Now()))
+		err := r.socket.Wait(soon)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			return err
+		}
 	}
-	soon, cancel := context.WithTimeout(ctx, beforeRetransmission)
-	defer cancel()
-	err := r.socket.Wait(soon)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		r.socket.Close()
-		return fmt.Errorf("%w: %w", errBudget, err)
-	}
-	return err
+	r.socket.Close()
+	return fmt.Errorf("%w: %w", errBudget, context.DeadlineExceeded)
+}
+
+// affords is until when the budget surely lasts for the repetitions of the runner's
+// newest SYN: the first one comes a second after it, and no two within one.
+func (m *meeting) affords(p plan, r *runner) timing.Instant {
+	left := time.Duration(max(0, m.left(r))) * time.Second
+	return max(m.leftAt(p, p.at, r).Add(left+beforeRetransmission), timing.Now().Add(left-time.Second+beforeRetransmission))
 }
 
 // beforeRetransmission is less than the initial retransmission time-out of 1 s
@@ -122,7 +129,7 @@ func (m *meeting) left(r *runner) int {
 // resets in the network's name, immunity does harm.
 func (m *meeting) awaitAttempt(ctx context.Context, p plan, r *runner) error {
 	if r.options.MinTTL == 0 || r.round != 1 {
-		return m.awaitOutcome(ctx, r)
+		return m.awaitOutcome(ctx, p, r)
 	}
 	soon, cancel := context.WithTimeout(ctx, max(0, p.at.Add(m.cfg.Late+immuneFor).Sub(timing.Now())))
 	defer cancel()
@@ -134,7 +141,7 @@ func (m *meeting) awaitAttempt(ctx context.Context, p plan, r *runner) error {
 	if err := r.socket.Set(r.options); err != nil {
 		return err
 	}
-	return m.awaitOutcome(ctx, r)
+	return m.awaitOutcome(ctx, p, r)
 }
 
 // immuneFor leaves a peer that is late by half a second its chance, and ends
