@@ -125,6 +125,7 @@ func (m *meeting) firstAndRace(ctx context.Context, p plan, runners []*runner, l
 	var err error
 	if p.strategy == rendezvous.FakeSYN {
 		at, err = m.fireFakes(ctx, p, pad, at, first)
+		first = slices.DeleteFunc(first, func(r *runner) bool { return r.failure != nil })
 	}
 	if err == nil && len(first) > 0 {
 		err = m.fire(ctx, p, pad, at, first...)

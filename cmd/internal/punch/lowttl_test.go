@@ -46,3 +46,26 @@ func TestTheSideThatWaitsHearsTheOtherOneAtOnce(t *testing.T) {
 		})
 	}
 }
+
+// TestNoSYNFollowsTheDyingOneWithoutABudget: neither in earnest, nor after a fake.
+func TestNoSYNFollowsTheDyingOneWithoutABudget(t *testing.T) {
+	for _, strategy := range []rendezvous.Strategy{rendezvous.LowTTLs, rendezvous.FakeSYN} {
+		synctest.Test(t, func(t *testing.T) {
+			n := &fakeNetwork{fakes: true}
+			m := &meeting{cfg: Config{Network: n, Clock: timing.NewClock(0, 0), Timeout: 5 * time.Second}, opening: &rendezvous.Opening{ISN: 1}}
+			own, peer := netip.MustParseAddrPort("127.0.0.1:7002"), netip.MustParseAddrPort("127.0.0.1:7001")
+			pair := rendezvous.Pair{Local: rendezvous.Candidate{Addr: own}, Remote: rendezvous.Candidate{Addr: peer}, SYNs: 1}
+			p := plan{at: timing.Now(), strategy: strategy, sweeps: true, pairs: []rendezvous.Pair{pair}}
+			r, err := m.ready(p, pair, own)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if won, err := m.firstAndRace(t.Context(), p, []*runner{r}, nil); won != nil || err != nil {
+				t.Fatalf("%s: got %v, %v, want no connection", strategy, won, err)
+			}
+			if got := len(n.launched()); got != 1 || r.failure == nil {
+				t.Errorf("%s: %d SYNs left with a budget of 1, and then %v", strategy, got, r.failure)
+			}
+		})
+	}
+}

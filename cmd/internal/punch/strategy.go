@@ -104,6 +104,9 @@ func (m *meeting) fireFakes(ctx context.Context, p plan, pad Launchpad, at timin
 		m.settle(p, f, context.Canceled)
 		m.retire(f)
 		runners[i].fake, runners[i].called, runners[i].sent = nil, f.called, f.sent
+		if m.left(runners[i]) < 1 {
+			runners[i].failure = errBudget
+		}
 	}
 	return at.Add(p.lowTTLGap()), nil
 }
@@ -188,6 +191,9 @@ func (m *meeting) inEarnest(ctx context.Context, p plan, r *runner, first timing
 		return r.socket.Set(r.options)
 	}
 	m.settle(p, r, context.Canceled)
+	if m.left(r) < 1 {
+		return errBudget
+	}
 	if err := m.replace(r); err != nil {
 		return err
 	}

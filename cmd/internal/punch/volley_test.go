@@ -24,6 +24,7 @@ type fakeNetwork struct {
 	sockets []*fakeSocket
 	answer  func(*fakeSocket) // called with each SYN; may answer it
 	knocks  chan net.Conn     // what the listener accepts
+	fakes   bool              // it may send SYNs that stand for nothing
 }
 
 func (n *fakeNetwork) Dial(context.Context, netip.AddrPort, netip.AddrPort) (net.Conn, error) {
@@ -50,7 +51,10 @@ func (n *fakeNetwork) Craft(netip.AddrPort, netip.AddrPort, Craft) (Socket, erro
 	return nil, syscall.EPERM
 }
 
-func (n *fakeNetwork) Fake(netip.AddrPort, netip.AddrPort, Craft) (Socket, error) {
+func (n *fakeNetwork) Fake(local, _ netip.AddrPort, _ Craft) (Socket, error) {
+	if n.fakes {
+		return n.Open(local, SocketOptions{})
+	}
 	return nil, syscall.EPERM
 }
 
