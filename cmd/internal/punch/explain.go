@@ -201,11 +201,10 @@ func (m *meeting) cause(p plan, runners []*runner) (Cause, string) {
 		}
 	}
 	ended := m.outcomes()
-	late := m.report.LaunchError != nil && *m.report.LaunchError > tooLate
 	switch {
 	case ended[WasRefused] > 0 && m.report.SkewBound == nil:
 		return ClockTooPoor, fmt.Sprintf("the peer's side answered %s with a reset, as it does before its own SYN has left; the clocks of the peers were not compared, so the SYNs may have missed each other by any time", syns(ended[WasRefused]))
-	case late && ended[Stood] == 0:
+	case m.late(p, ended) && ended[Stood] == 0:
 		return LaunchedLate, fmt.Sprintf("this host's first SYN left %s after the instant", m.report.LaunchError.Round(time.Microsecond))
 	case m.blocked(p):
 		return SimultaneousOpenBlocked, fmt.Sprintf("resets answered %s, although the peers' instants lie closer together than a SYN takes: a NAT or firewall refuses the SYN of a simultaneous open", syns(ended[WasRefused]))
@@ -221,6 +220,14 @@ func (m *meeting) cause(p plan, runners []*runner) (Cause, string) {
 		return SimultaneousOpenBlocked, fmt.Sprintf("no SYN was answered, and %s refused the SYN of a crossing when the coordinator tried it", m.deniers())
 	}
 	return NATFiltered, fmt.Sprintf("no SYN was answered within %s: a NAT or firewall between the peers dropped them", m.cfg.Timeout)
+}
+
+// late says that this host's own launch is to blame: it was late, and something
+// answered a SYN that was too early for it. Where nothing did, a late SYN meets the
+// peer's, which is repeated, unless the peer had given up.
+func (m *meeting) late(p plan, ended map[Outcome]int) bool {
+	by := orZero(m.report.LaunchError)
+	return by > tooLate && (ended[WasRefused] > 0 || m.rejection(p) != "") || by > m.cfg.Timeout
 }
 
 // blocked says that the resets cannot be for coming too early. A SYN takes half

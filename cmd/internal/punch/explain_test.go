@@ -40,6 +40,9 @@ func TestCauseFollowsFromWhatThisPeerSaw(t *testing.T) {
 		{"reset with known clocks", Report{Attempts: attempts(WasRefused), SkewBound: bound}, runner{}, NATReset},
 		{"reset until the budget was spent", Report{Attempts: attempts(WasRefused), SkewBound: bound}, runner{failure: errBudget}, BudgetSpent},
 		{"reset after a late launch", Report{Attempts: attempts(WasRefused), SkewBound: bound, LaunchError: pointer(time.Second)}, runner{}, LaunchedLate},
+		{"silence after a late launch, behind NATs that refuse a crossing", Report{Attempts: attempts(Unanswered), LaunchError: pointer(50 * time.Millisecond), NAT: denier, PeerNAT: denier}, runner{}, SimultaneousOpenBlocked},
+		{"silence after a launch when the peer had given up", Report{Attempts: attempts(Unanswered), LaunchError: pointer(time.Minute), NAT: steady, PeerNAT: steady}, runner{}, LaunchedLate},
+		{"an ICMP error after a late launch", Report{Attempts: []Attempt{{Round: 1, Outcome: Unreachable, Error: "no route"}}, LaunchError: pointer(50 * time.Millisecond)}, runner{}, LaunchedLate},
 		{"silence behind steady NATs", Report{Attempts: attempts(Unanswered), NAT: steady, PeerNAT: steady}, runner{}, NATFiltered},
 		{"silence, and both NATs refuse a crossing", Report{Attempts: attempts(Unanswered), NAT: denier, PeerNAT: denier}, runner{}, SimultaneousOpenBlocked},
 		{"silence, and one NAT refuses a crossing, of the other one nothing is known", Report{Attempts: attempts(Unanswered), NAT: steady, PeerNAT: denier}, runner{}, SimultaneousOpenBlocked},
@@ -55,7 +58,7 @@ func TestCauseFollowsFromWhatThisPeerSaw(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			m := &meeting{report: test.report}
+			m := &meeting{cfg: Config{Timeout: 10 * time.Second}, report: test.report}
 			got, text := m.cause(plan{}, []*runner{&test.runner})
 			if got != test.want || text == "" {
 				t.Errorf("got %s (%s), want %s", got, text, test.want)
