@@ -369,7 +369,7 @@ func TestMeetingByAppointmentNeedsNoCoordinator(t *testing.T) {
 	if err := os.WriteFile(secret, []byte(made.stdout), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	at := time.Now().Add(500 * time.Millisecond).UTC().Format(time.RFC3339Nano)
+	at := time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339Nano) // a busy machine takes half a second to start two processes
 	args := func(local, remote int) []string {
 		return []string{"meet", "--peer", fmt.Sprintf("127.0.0.1:%d", remote), "--local-port", strconv.Itoa(local), "--at", at,
 			"--secret-file", secret, "--no-sync", "--json", "--budget", "500", "--retries", "400"}
