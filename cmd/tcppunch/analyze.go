@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,16 +86,12 @@ func analyzeFilter(c *cli.Context) (f captures.Filter, err error) {
 	if c.Args().Len() == 0 {
 		return f, usageError("name a capture file", "tcppunch analyze FILE…; - reads standard input")
 	}
-	if text := c.String("host"); text != "" {
-		if f.Host, err = netip.ParseAddr(text); err != nil {
-			return f, usageError(fmt.Sprintf("--host %q is not an IP address", text), "names are not looked up: give the address")
-		}
+	if f.Host, err = wantedHost(c); err != nil {
+		return f, err
 	}
-	port := c.Int("port")
-	if port < 0 || port > 65535 {
-		return f, usageError(fmt.Sprintf("--port %d is not between 1 and 65535", port), "")
+	if f.Port, err = wantedPort(c); err != nil {
+		return f, err
 	}
-	f.Port = uint16(port)
 	if f.Limit = c.Int("limit"); f.Limit < 1 {
 		return f, usageError(fmt.Sprintf("--limit %d lists nothing", f.Limit), "give 1 or more")
 	}
@@ -306,7 +301,7 @@ func writeAnalysisFiles(c *cli.Context, a captures.Analysis, in inputs, hide *ca
 	if err != nil {
 		return err
 	}
-	export := captures.Export{Classic: strings.EqualFold(filepath.Ext(name), ".pcap"), Hide: hide}
+	export := captures.Export{Classic: isClassic(name), Hide: hide}
 	return writeFile(name, func(w io.Writer) error {
 		leftOut, err := export.Write(w, a, sources)
 		if leftOut > 0 {

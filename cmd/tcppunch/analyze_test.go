@@ -167,7 +167,7 @@ func TestAnalyzeWithoutAnOpeningSaysSo(t *testing.T) {
 }
 
 func TestAnalyzeRefusesAWrongCommandLine(t *testing.T) {
-	for _, args := range [][]string{{}, {"--host", "example", "f"}, {"--port", "70000", "f"}, {"--width", "-3", "f"}, {"--width", "1000000", "f"}, {"f", "--json"}} {
+	for _, args := range [][]string{{}, {"--host", "example", "f"}, {"--port", "70000", "f"}, {"--port", "0", "f"}, {"--width", "-3", "f"}, {"--width", "1000000", "f"}, {"f", "--json"}} {
 		if status, _, stderr := runAnalyze(t, nil, args...); status != statusUsage || stderr == "" {
 			t.Errorf("%v: got status %d, stderr %q", args, status, stderr)
 		}

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -28,7 +26,7 @@ func captureCommand() *cli.Command {
 			&cli.StringFlag{Name: "interface", Usage: "the interface's `NAME`, or any", Required: true},
 			&cli.StringFlag{Name: "write", Usage: "the `FILE` to write, classic pcap if it ends in .pcap; - for stdout", Required: true},
 			&cli.StringFlag{Name: "host", Usage: "only TCP from or to this `ADDRESS`"},
-			&cli.UintFlag{Name: "port", Usage: "only TCP from or to this `PORT`"},
+			&cli.IntFlag{Name: "port", Usage: "only TCP from or to this `PORT`"},
 			&cli.IntFlag{Name: "snaplen", Usage: "`BYTES` kept of each packet", Value: 256},
 			&cli.DurationFlag{Name: "duration", Usage: "end after this `TIME`; otherwise with Ctrl-C"},
 			&cli.Uint64Flag{Name: "count", Usage: "end after this many packets, `N`"},
@@ -68,18 +66,17 @@ func capture(c *cli.Context) error {
 
 func tapConfig(c *cli.Context) (rawsock.TapConfig, error) {
 	config := rawsock.TapConfig{Interface: c.String("interface"), SnapLen: c.Int("snaplen")}
-	if host := c.String("host"); host != "" {
-		addr, err := netip.ParseAddr(host)
-		if err != nil {
-			return config, usageError(fmt.Sprintf("--host %q is no IP address", host), "give an address such as 192.0.2.1 or 2001:db8::1")
-		}
-		config.Host = addr
+	host, err := wantedHost(c)
+	if err != nil {
+		return config, err
 	}
-	if c.Uint("port") > 65535 {
-		return config, usageError(fmt.Sprintf("--port %d is no port", c.Uint("port")), "ports go from 1 to 65535")
+	config.Host = host
+	port, err := wantedPort(c)
+	if err != nil {
+		return config, err
 	}
-	if port := c.Uint("port"); port != 0 {
-		config.Ports = []uint16{uint16(port)}
+	if port != 0 {
+		config.Ports = []uint16{port}
 	}
 	switch {
 	case config.SnapLen < 1 || config.SnapLen > 65535:
@@ -142,7 +139,7 @@ func recordUntilEnd(c *cli.Context, tap *rawsock.Tap, file io.WriteCloser) error
 	defer context.AfterFunc(ctx, tap.Stop)()
 	link := captures.LinkType(tap.LinkType())
 	s.say("capturing on %s (%s, first %d bytes of each packet)", c.String("interface"), link, tap.SnapLen())
-	written, err := record(tap, file, c.String("interface"), strings.HasSuffix(c.String("write"), ".pcap"), c.Uint64("count"))
+	written, err := record(tap, file, c.String("interface"), isClassic(c.String("write")), c.Uint64("count"))
 	if closing := file.Close(); err == nil && closing != nil {
 		err = fmt.Errorf("write capture: %w", closing)
 	}

@@ -17,6 +17,7 @@ func TestCaptureRefusesWrongUsage(t *testing.T) {
 		{"--interface lo", "write"},
 		{"--interface lo --write x --host example.org", "--host"},
 		{"--interface lo --write x --port 65536", "--port"},
+		{"--interface lo --write x --port 0", "--port"},
 		{"--interface lo --write x --snaplen 0", "--snaplen"},
 		{"--interface lo --write x --duration -1s", "--duration"},
 		{"--interface lo --write - --json", "stdout"},

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -47,7 +46,7 @@ func labBenchCaptures(c *cli.Context) error {
 		return usageError("there must be at least one round", "give --rounds 3")
 	}
 	if path := c.String("write"); path != "" {
-		made.Classic = strings.HasSuffix(path, ".pcap")
+		made.Classic = isClassic(path)
 		return makeCapture(path, made)
 	}
 	program, err := os.Executable()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -27,11 +28,12 @@ func checkLabStrategy(c *cli.Context) error {
 // severalStrategies are those of a list, or nil where there is none. The names
 // are not checked yet.
 func severalStrategies(c *cli.Context) []string {
-	switch name := c.String("strategy"); {
-	case name == "all":
+	list := strings.Split(c.String("strategy"), ",")
+	switch {
+	case slices.Contains(list, "all"):
 		return strategyNames()
-	case strings.Contains(name, ","):
-		return strings.Split(name, ",")
+	case len(list) > 1:
+		return list
 	}
 	return nil
 }
