@@ -40,7 +40,11 @@ func TestADyingSYNPassesAllNATsOfAChain(t *testing.T) {
 		for _, fixed := range []string{"2", "0"} {
 			t.Run(c.a+" "+c.b+" "+fixed, func(t *testing.T) {
 				t.Parallel()
-				d := trials(t, "--a", c.a, "--b", c.b, "--strategy", "crafted", "--low-ttl", fixed, "--timeout", "2s", "--trials", "2")
+				timeout := "2s"
+				if fixed == "0" { // what comes while a busy machine adopts a connection is sent again, up to four seconds later
+					timeout = "6s"
+				}
+				d := trials(t, "--a", c.a, "--b", c.b, "--strategy", "crafted", "--low-ttl", fixed, "--timeout", timeout, "--trials", "2")
 				if d.Summary.Valid == 0 {
 					t.Skipf("this machine was too slow for every one of %d trials", d.Summary.Trials)
 				}
