@@ -26,19 +26,30 @@ func crafted(t *testing.T, n *netlab.Namespace, args ...string) (status int, std
 	return status, out.String(), talk.String()
 }
 
-func TestCraftShowsWhatComesBack(t *testing.T) {
+// listening is loopback with port 7000 open.
+func listening(t *testing.T) *netlab.Namespace {
+	t.Helper()
 	n := loopback(t)
 	if n == nil {
-		return
+		return nil
 	}
-	var listener net.Listener
-	if err := n.Do(func() (err error) {
-		listener, err = net.Listen("tcp", "127.0.0.1:7000")
+	if err := n.Do(func() error {
+		listener, err := net.Listen("tcp", "127.0.0.1:7000")
+		if err == nil {
+			t.Cleanup(func() { listener.Close() })
+		}
 		return err
 	}); err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	return n
+}
+
+func TestCraftShowsWhatComesBack(t *testing.T) {
+	n := listening(t)
+	if n == nil {
+		return
+	}
 	for _, test := range []struct {
 		args, reply string
 		status      int
@@ -90,18 +101,10 @@ func checkCrafted(t *testing.T, args string, d craftDocument, reply string) {
 // TestGuardedSYNsLeaveNothingHalfOpen: the peer answers, nobody answers that, and
 // in the end it is reset, whatever came with the SYN.
 func TestGuardedSYNsLeaveNothingHalfOpen(t *testing.T) {
-	n := loopback(t)
+	n := listening(t)
 	if n == nil {
 		return
 	}
-	var listener net.Listener
-	if err := n.Do(func() (err error) {
-		listener, err = net.Listen("tcp", "127.0.0.1:7000")
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
 	for _, args := range []string{"--count 3", "--payload hello", "--payload hello --same-port --count 2"} {
 		status, stdout, stderr := crafted(t, n, strings.Fields("syn --to 127.0.0.1:7000 --guard "+args)...)
 		if status != statusDone || !strings.Contains(stdout, "syn-ack") {
